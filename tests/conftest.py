@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Settings of all tests: hypothesis profiles, and skips for what a machine lacks.
+
+64-bit types stay off, as they are for users; a test that needs them enters ``jax.enable_x64(True)`` itself.
+``HYPOTHESIS_PROFILE=nightly`` (as ``make deep`` sets it) draws many fresh cases instead of a few fixed ones.
+"""
+
+import os
+
+import hypothesis
+import jax
+import pytest
+
+# Several workers may share one GPU: none of them takes its memory beforehand. JAX reads this at its first computation.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
+hypothesis.settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("nightly", max_examples=2000, deadline=None, print_blob=True)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+def has_gpu() -> bool:
+    """Whether JAX sees a CUDA device."""
+    try:
+        return bool(jax.devices("gpu"))
+    except RuntimeError:
+        return False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if any("gpu" in item.keywords for item in items) and not has_gpu():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
