@@ -69,4 +69,4 @@ clean: ## remove .venv, caches and everything built
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "setup: Python 3.11 or newer is needed and none was found; set PYTHON=..." >&2; exit 2; }
 	@echo "setup: creating .venv with $(PYTHON)"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; exit 2; }
