@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The operations: one record each, in files by family, registered by importing this package."""
+
+from egraph_opt.ops.op import Example as Example
+from egraph_opt.ops.op import Op as Op
+from egraph_opt.ops.op import Trait as Trait
+from egraph_opt.ops.op import all_ops as all_ops
+from egraph_opt.ops.op import define as define
+from egraph_opt.ops.op import get_op as get_op
+from egraph_opt.ops.op import op_of_primitive as op_of_primitive
