@@ -183,7 +183,9 @@ class Emitter(Builder):
                 return self._unary(canonical([letters], parsed.output, parsed.sizes, value), other, sources)
             if node.op == "einsum" and len(node.operands) == 1:
                 inner = node.attr("spec")
-                if Spec.parse(inner).is_copy:
+                parsed_inner = Spec.parse(inner)
+                exact = parsed_inner.scale in (1, -1) or self.numerics >= Numerics.REASSOCIATE
+                if parsed_inner.is_copy and exact:
                     pure = absorb(spec, inner, position)
                     pair = (node.operands[0], other) if position == 0 else (other, node.operands[0])
                     return self._pure(pure, *pair, sources)
