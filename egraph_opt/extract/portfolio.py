@@ -1,13 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The extractor that the pipeline uses: every algorithm of this package under one wall-clock budget."""
+"""The extractor that the pipeline uses: every algorithm of this package under one wall-clock budget.
+
+Cheap stages come first and each leaves a choice that could be returned: tree, local search, restarts; then rounds of exact
+reduction, relaxation and fixing of nodes that are too dear for the incumbent; at last large neighbourhoods and branch and
+bound. Ends as soon as the choice is proven, or when the budget is spent or no longer pays.
+"""
 
 import time
+from math import inf
+
+import numpy as np
 
 from egraph_opt.extract.choice import Extraction, public
-from egraph_opt.extract.local_search import Local, improve
+from egraph_opt.extract.local_search import SMALLEST_STEP, Local, improve
+from egraph_opt.extract.neighbourhood import guided, search_neighbourhoods
+from egraph_opt.extract.program import Bound, Program
+from egraph_opt.extract.reduction import reduce
 from egraph_opt.extract.restarts import restart
+from egraph_opt.extract.smaller import Smaller, trim
 from egraph_opt.extract.table import Table
-from egraph_opt.extract.tree import cheapest_tree, require_roots
+from egraph_opt.extract.tree import Tree, cheapest_tree, require_roots
+
+PHASES = 6
+SAFE = 1.0 + 1e-9  # rounding must not make the incumbent look too dear
+WORTHWHILE_SHARE = 0.15  # of the nodes: fixing fewer than these does not pay another round
+REDUCTION_SECONDS = 4e-5  # per node, on a slow core
+RELAXATION_SECONDS = 6e-5
+BRANCH_SECONDS = 1e-3
 
 
 def extract(table: Table, budget: float = 0.3, gap: float = 1e-4, seed: int = 0) -> Extraction:
@@ -16,23 +35,145 @@ def extract(table: Table, budget: float = 0.3, gap: float = 1e-4, seed: int = 0)
     Args:
         table: the e-graph.
         budget: wall-clock limit [s]; what was found so far is returned when it ends.
-        gap: relative distance from the proven bound at which to stop.
+        gap: relative distance between cost and proven bound at which to stop.
         seed: of all random decisions.
+
+    Returns:
+        The best choice found, with a proven lower bound if one was reached.
 
     Raises:
         ExtractionError: a root has no finite derivation.
     """
-    started = time.perf_counter()
-    deadline = started + budget
-    trace: list[tuple[float, float, str]] = []
+    run = _Run(table, budget, gap, seed)
+    run.search()
+    return run.result()
 
-    def report(stage: str, found: Local) -> None:
-        trace.append((time.perf_counter() - started, found.cost, stage))
 
-    tree = cheapest_tree(table)
-    require_roots(table, tree.choice)
-    best = improve(table, tree.choice, tree.order, deadline)
-    report("local search", best)
-    best = restart(table, best, deadline, seed=seed, report=lambda found: report("restarts", found))
-    seconds = time.perf_counter() - started
-    return Extraction(public(best.choice), best.cost, 0.0, trace[-1][2], seconds, tuple(trace))
+class _Run:
+    """The state of one extraction: incumbent, bound, clock, and the chain of tables, each smaller than the one before."""
+
+    def __init__(self, table: Table, budget: float, gap: float, seed: int) -> None:
+        self.started = time.perf_counter()
+        self.budget, self.deadline = budget, self.started + budget
+        self.gap, self.seed = gap, seed
+        self.trace: list[tuple[float, float, str]] = []
+        self.bound = 0.0
+        tree = cheapest_tree(table)
+        require_roots(table, tree.choice)
+        self.chain: list[Smaller] = [trim(table, tree)]
+        self.cost = inf
+        self.best: tuple[int, Local] = (1, Local([], inf))
+        self.stage = "tree"
+
+    @property
+    def table(self) -> Table:
+        """The smallest table so far."""
+        return self.chain[-1].table
+
+    @property
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        return self.deadline - time.perf_counter()
+
+    def report(self, found: Local, stage: str) -> None:
+        """Take note of a choice on the smallest table."""
+        if found.cost < self.cost * (1.0 - SMALLEST_STEP) or not self.trace:
+            self.cost = found.cost
+            self.best = (len(self.chain), found)
+            self.trace.append((time.perf_counter() - self.started, found.cost, stage))
+
+    def raise_bound(self, bound: float) -> None:
+        """Take note of a lower bound; it cannot pass the incumbent except by rounding."""
+        self.bound = max(self.bound, min(bound, self.cost))
+
+    def result(self) -> Extraction:
+        """The record for the caller, on the table the run began with."""
+        depth, local = self.best
+        choice = local.choice
+        for smaller in reversed(self.chain[:depth]):
+            choice = smaller.expand(choice)
+        seconds = time.perf_counter() - self.started
+        return Extraction(public(choice), self.cost, self.bound, self.trace[-1][2], seconds, tuple(self.trace))
+
+    def search(self) -> None:
+        """Run the stages until the choice is proven or the time is up."""
+        tree, here = self.heuristics(patience=2)
+        dead: list[int] = []
+        for phase in range(PHASES):
+            if self.finished() or not self.affords(REDUCTION_SECONDS):
+                break
+            smaller = reduce(self.table, tree, self.cost * SAFE, dead, self.deadline)
+            if smaller is None:
+                self.raise_bound(self.cost)
+                return
+            self.chain.append(smaller)
+            tree, here = self.heuristics(patience=2)
+            if self.finished() or not self.affords(RELAXATION_SECONDS):
+                break
+            program = Program(self.table)
+            relaxed = program.relax(self.deadline, target=self.cost * (1.0 - self.gap))
+            if relaxed is None:
+                break
+            self.raise_bound(relaxed.value)
+            if self.finished():
+                return
+            here = guided(self.table, relaxed.wanted, here, self.deadline)
+            self.report(here, "relaxation")
+            dead = self.too_dear(relaxed)
+            if len(dead) < WORTHWHILE_SHARE * len(self.table.nodes) or phase == PHASES - 1:
+                here = self.polish(here)
+                dead = self.too_dear(relaxed)
+                if len(dead) < WORTHWHILE_SHARE * len(self.table.nodes):
+                    self.prove(program, here)
+                    return
+        if not self.finished():
+            self.polish(here)
+
+    def heuristics(self, patience: int) -> tuple[Tree, Local]:
+        """Tree, local search and restarts on the smallest table."""
+        tree = cheapest_tree(self.table)
+        here = improve(self.table, tree.choice, tree.order, self.deadline)
+        self.report(here, "local search")
+        if not self.finished():
+            here = self.restarts(here, patience)
+        return tree, here
+
+    def restarts(self, here: Local, patience: int) -> Local:
+        """Restart the local search on the smallest table."""
+        return restart(
+            self.table, here, self.deadline, patience, self.seed, lambda found: self.report(found, "restarts")
+        )
+
+    def finished(self) -> bool:
+        """Is there nothing left to decide, to prove, or no time to do it in?"""
+        if all(len(members) == 1 for members in self.table.members):
+            self.raise_bound(self.cost)
+        return self.bound >= self.cost * (1.0 - self.gap) or self.left <= 0.0
+
+    def affords(self, seconds_per_node: float) -> bool:
+        """Does a stage of that price fit into the time left?"""
+        return len(self.table.nodes) * seconds_per_node < self.left
+
+    def too_dear(self, relaxed: Bound) -> list[int]:
+        """Nodes of the smallest table that would push the cost over the incumbent."""
+        dear: list[int] = np.flatnonzero(relaxed.value + relaxed.penalty > self.cost * (1.0 + 1e-7)).tolist()
+        return dear
+
+    def polish(self, here: Local) -> Local:
+        """More restarts, then neighbourhoods, while they pay."""
+        here = self.restarts(here, patience=6)
+        if not self.affords(BRANCH_SECONDS):
+            seconds, idle = self.left, max(0.15 * self.budget, 0.25 * self.left)
+        else:
+            seconds, idle = 0.5 * self.left, 0.25 * self.left
+        deadline = time.perf_counter() + seconds
+        return search_neighbourhoods(
+            self.table, here, deadline, self.seed, idle, lambda found: self.report(found, "neighbourhoods")
+        )
+
+    def prove(self, program: Program, here: Local) -> None:
+        """Branch and bound on the smallest table, if it is small enough for the time left."""
+        if self.affords(BRANCH_SECONDS):
+            proof = program.branch(here, self.deadline, self.gap)
+            self.report(proof.best, "branch and bound")
+            self.raise_bound(proof.bound)

@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exact reduction: a smaller table that keeps at least one optimal choice.
+
+Works on *mandatory sets*: the classes that occur in every derivation of a class. Rounds of the following rules run
+until little changes. A node goes if it needs its own class, if a cheaper node of the class reads only what the dear one
+needs anyway (dominance), or if it would push the cost over an incumbent (bounds). A child goes if it is needed anyhow:
+a forced class outside the component, or mandatory for a sibling. A class with one reader is multiplied into it.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
+from math import inf
+from typing import NamedTuple
+
+from egraph_opt.extract.smaller import Smaller
+from egraph_opt.extract.table import Table, strong_components
+from egraph_opt.extract.tree import Tree
+
+ROUNDS = 8
+WORTHWHILE = 0.99  # a round that leaves more than this share of the table was the last
+
+
+class Alternative(NamedTuple):
+    """One way to build a class: its price, the classes it reads (also as a bit mask), the nodes it stands for."""
+
+    cost: float
+    kids: tuple[int, ...]
+    mask: int
+    origin: tuple[int, ...]
+
+
+def bits(mask: int) -> Iterator[int]:
+    """Numbers of the set bits, ascending.
+
+    >>> list(bits(0b10110))
+    [1, 2, 4]
+    """
+    offset = 0
+    while mask:
+        low = (mask & -mask).bit_length()
+        offset += low
+        yield offset - 1
+        mask >>= low
+
+
+def mandatory_sets(kids_of: Sequence[Sequence[tuple[int, ...]]]) -> list[int]:
+    """For each class the mask of the classes in each of its derivations, itself included.
+
+    The greatest fixpoint of ``M[c] = {c} + intersection over nodes of the union over children``, taken from above: a
+    class starts out as "everything", which is also the answer for one that has no derivation (-1, all bits set).
+
+    Args:
+        kids_of: per class the children of each of its nodes; fast if children mostly come before their readers.
+    """
+    sets = [-1] * len(kids_of)
+    readers: list[set[int]] = [set() for _ in kids_of]
+    for c, nodes in enumerate(kids_of):
+        for kids in nodes:
+            for kid in kids:
+                readers[kid].add(c)
+    todo: Collection[int] = range(len(kids_of))
+    while todo:
+        again: set[int] = set()
+        for c in todo:
+            common = _common(kids_of[c], sets)
+            if kids_of[c]:
+                common |= 1 << c
+            if common != sets[c]:
+                sets[c] = common
+                again.update(readers[c])
+        todo = sorted(again)
+    return sets
+
+
+def _common(nodes: Sequence[tuple[int, ...]], sets: list[int]) -> int:
+    """What all nodes need through their children; everything if there is no node."""
+    common = -1
+    for kids in nodes:
+        union = 0
+        for kid in kids:
+            union |= sets[kid]
+        common &= union
+        if not common:
+            break
+    return common
+
+
+def table_mandatory_sets(table: Table) -> list[int]:
+    """Mandatory sets of the classes of a table."""
+    kids = table.kids
+    sets = mandatory_sets([[kids[node] for node in members] for members in table.members])
+    return [mask if mask >= 0 else 1 << c for c, mask in enumerate(sets)]
+
+
+def reduce(
+    table: Table, tree: Tree, limit: float = inf, dead: Collection[int] = (), deadline: float = inf
+) -> Smaller | None:
+    """Shrink a table without losing its last optimal choice.
+
+    Args:
+        table: the e-graph, trimmed.
+        tree: an acyclic choice for the classes that the result leaves open.
+        limit: choices that cost more than this need not be kept; must not be below the optimum.
+        dead: nodes known to be in no choice below the limit.
+        deadline: moment of ``time.perf_counter`` after which no further round starts.
+
+    Returns:
+        The smaller table, or None if no choice within the limit is left.
+    """
+    work = _Reduction(table, limit, frozenset(dead))
+    size = work.size()
+    for _ in range(ROUNDS):
+        before = size
+        work.round()
+        if work.infeasible():
+            return None
+        size = work.size()
+        if size > WORTHWHILE * before or time.perf_counter() > deadline:
+            break
+    return work.result(tree)
+
+
+class _Reduction:
+    """The alternatives of every class, shrinking from round to round."""
+
+    def __init__(self, table: Table, limit: float, dead: frozenset[int]) -> None:
+        self.base = table
+        self.limit = limit
+        self.forced = 0
+        for root in table.roots:
+            self.forced |= 1 << root
+        bit = [1 << c for c in range(table.size)]
+        self.alternatives: list[list[Alternative]] = []
+        for members in table.members:
+            rows = []
+            for node in members:
+                if node in dead:
+                    continue
+                kids = table.kids[node]
+                mask = 0
+                for kid in kids:
+                    mask |= bit[kid]
+                rows.append(Alternative(table.cost[node], kids, mask, (node,)))
+            rows.sort(key=_price_then_size)
+            self.alternatives.append(rows)
+
+    def size(self) -> int:
+        """Number of alternatives and of children."""
+        return sum([1 + len(a.kids) for alts in self.alternatives for a in alts])
+
+    def infeasible(self) -> bool:
+        """Has a forced class lost its last alternative?"""
+        return any(not self.alternatives[c] for c in bits(self.forced))
+
+    def round(self) -> None:
+        """Apply every rule once."""
+        self._drop_underivable()
+        rows = self.alternatives
+        sets = mandatory_sets([[a.kids for a in alts] for alts in rows])
+        for c, mandatory in enumerate(sets):
+            if mandatory < 0:  # derivations go in circles only
+                rows[c] = []
+        for c in bits(self.forced):
+            self.forced |= max(0, sets[c])
+        bounds = _Bounds(rows, sets, self.forced, self.limit)
+        edges = [(c, kid) for c, alts in enumerate(rows) for a in alts for kid in a.kids]
+        component = strong_components(edges, len(rows))
+        for c, alts in enumerate(rows):
+            if alts:
+                rows[c] = self._filter(c, alts, sets, bounds, component)
+        self._drop_underivable()
+        self._inline()
+        self._compact()
+
+    def _filter(
+        self, c: int, alts: list[Alternative], sets: list[int], bounds: "_Bounds", component: list[int]
+    ) -> list[Alternative]:
+        """The alternatives of a class that dominance and bounds leave, with fewer children."""
+        kept: list[Alternative] = []
+        for a in sorted(alts, key=_price_then_size):
+            closure = 0
+            for kid in a.kids:
+                closure |= sets[kid]
+            if closure >> c & 1:
+                continue
+            if bounds.too_dear(c, a, closure):
+                continue
+            outside = ~closure
+            for other in kept:
+                if not other.mask & outside:
+                    break
+            else:
+                kept.append(self._without_implied(c, a, sets, component))
+        return kept
+
+    def _without_implied(self, c: int, a: Alternative, sets: list[int], component: list[int]) -> Alternative:
+        """Leave out the children that are needed anyhow.
+
+        A forced child of another component can go, as no cycle leads through that edge. A child that is mandatory for a
+        sibling can go, as every cycle through it is also one through the sibling.
+        """
+        forced, mine = self.forced, component[c]
+        kids = [kid for kid in a.kids if not (forced >> kid & 1 and component[kid] != mine)]
+        for kid in tuple(kids):
+            if any(other != kid and sets[other] >> kid & 1 for other in kids):
+                kids.remove(kid)
+        if len(kids) == len(a.kids):
+            return a
+        return Alternative(a.cost, tuple(kids), _mask(kids), a.origin)
+
+    def _drop_underivable(self) -> None:
+        """Remove alternatives that read a class which has none."""
+        rows = self.alternatives
+        empty = {c for c, alts in enumerate(rows) if not alts}
+        fresh = empty
+        while fresh:
+            lost = set()
+            for c, alts in enumerate(rows):
+                if alts and any(not fresh.isdisjoint(a.kids) for a in alts):
+                    rows[c] = [a for a in alts if fresh.isdisjoint(a.kids)]
+                    if not rows[c]:
+                        lost.add(c)
+            fresh = lost
+
+    def _inline(self) -> None:
+        """Multiply a class that one other class alone reads into its reader, where that adds no alternatives."""
+        rows = self.alternatives
+        reads: list[Counter[int]] = [Counter() for _ in rows]  # class -> reader -> number of its alternatives that read
+        for c, alts in enumerate(rows):
+            _count_reads(reads, c, alts)
+        for q, inner in enumerate(rows):
+            if not inner or self.forced >> q & 1 or len(reads[q]) != 1:
+                continue
+            ((c, times),) = reads[q].items()
+            if times > 1 and len(inner) > 1:
+                continue
+            merged = _multiply(rows[c], q, [b for b in inner if c not in b.kids])
+            for reader, fresh in ((c, merged), (q, [])):
+                for gone in rows[reader]:
+                    for kid in gone.kids:
+                        reads[kid].pop(reader, None)
+                rows[reader] = fresh
+                _count_reads(reads, reader, fresh)
+
+    def _compact(self) -> None:
+        """Renumber the classes that a forced class might need, and forget the others: short masks are fast masks."""
+        rows = self.alternatives
+        seen: set[int] = set()
+        todo = list(bits(self.forced))
+        while todo:
+            c = todo.pop()
+            if c not in seen:
+                seen.add(c)
+                todo.extend([kid for a in rows[c] for kid in a.kids])
+        keep = sorted(seen)
+        number = {c: k for k, c in enumerate(keep)}
+        self.forced = _mask([number[c] for c in bits(self.forced)])
+        self.alternatives = []
+        for c in keep:
+            renumbered = []
+            for a in rows[c]:
+                kids = tuple([number[kid] for kid in a.kids])
+                renumbered.append(Alternative(a.cost, kids, _mask(kids), a.origin))
+            self.alternatives.append(renumbered)
+
+    def result(self, tree: Tree) -> Smaller:
+        """The table of what is left."""
+        rows = [(c, a.cost, a.kids) for c, alts in enumerate(self.alternatives) for a in alts]
+        origin = [a.origin for alts in self.alternatives for a in alts]
+        return Smaller(self.base, Table(rows, list(bits(self.forced)), len(self.alternatives)), tree.choice, origin)
+
+
+def _price_then_size(a: Alternative) -> tuple[float, int]:
+    return (a.cost, len(a.kids))
+
+
+def _count_reads(reads: list[Counter[int]], reader: int, alts: list[Alternative]) -> None:
+    for a in alts:
+        for kid in a.kids:
+            reads[kid][reader] += 1
+
+
+def _multiply(outer: list[Alternative], q: int, inner: list[Alternative]) -> list[Alternative]:
+    """Replace every read of class ``q`` by each of its alternatives."""
+    merged: list[Alternative] = []
+    for a in outer:
+        if q not in a.kids:
+            merged.append(a)
+            continue
+        for b in inner:
+            kids = tuple(sorted({*a.kids, *b.kids} - {q}))
+            mask = (a.mask & ~(1 << q)) | b.mask
+            merged.append(Alternative(a.cost + b.cost, kids, mask, a.origin + b.origin))
+    return merged
+
+
+def _mask(kids: Sequence[int]) -> int:
+    mask = 0
+    for kid in kids:
+        mask |= 1 << kid
+    return mask
+
+
+class _Bounds:
+    """Tells which alternatives cannot stand in a choice within the limit.
+
+    A choice costs at least the cheapest price of each forced class, plus, for a given alternative, the cheapest prices
+    of what it needs beyond the forced classes.
+    """
+
+    def __init__(self, rows: list[list[Alternative]], sets: list[int], forced: int, limit: float) -> None:
+        self.active = limit < inf
+        if not self.active:
+            return
+        self.forced = forced
+        self.low = [min([a.cost for a in alts], default=inf) for alts in rows]
+        floor = sum(self.low[c] for c in bits(forced))
+        self.slack = (limit - floor) * (1.0 + 1e-9) + 1e-9 * abs(limit)
+        self.load = [self._price(s & ~forced) if alts else inf for s, alts in zip(sets, rows, strict=True)]
+
+    def _price(self, mask: int) -> float:
+        low = self.low
+        return sum([low[c] for c in bits(mask)])
+
+    def too_dear(self, c: int, a: Alternative, closure: int) -> bool:
+        """Would the alternative push any choice over the limit?"""
+        if not self.active:
+            return False
+        own = a.cost - (self.low[c] if self.forced >> c & 1 else 0.0)
+        if own > self.slack:
+            return True
+        loads = self.load  # their sum counts common classes twice, so it only tells when not to look closer
+        if own + sum([loads[kid] for kid in a.kids]) <= self.slack:
+            return False
+        return own + self._price(closure & ~self.forced) > self.slack
