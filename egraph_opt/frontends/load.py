@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reads a model file: the suffix names the format, the content is checked against it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax.export
+
+from egraph_opt.errors import ModelError, UnsupportedOpError
+from egraph_opt.frontends.files import read_bytes
+from egraph_opt.frontends.model import LoadedModel
+from egraph_opt.frontends.stablehlo.parse import ARTIFACT_MAGIC
+
+SUFFIXES = (".jaxexport", ".stablehlo", ".mlir")
+
+
+def load(path: str | Path) -> LoadedModel:
+    """Load a model file as a JAX function.
+
+    Args:
+        path: a ``.jaxexport`` file (`jax.export`), or a ``.stablehlo`` or ``.mlir`` file with StableHLO text or a
+            StableHLO portable artifact.
+
+    Returns:
+        The model, ready to be called or traced.
+
+    Raises:
+        ModelError: the file cannot be read, or is not what its suffix says.
+        UnsupportedOpError: the model holds an operation that is not known.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        raise UnsupportedOpError(
+            f"{path}: ONNX models are not supported yet in this version; use {', '.join(SUFFIXES)}"
+        )
+    if suffix not in SUFFIXES:
+        raise ModelError(f"{path}: got the suffix '{suffix}'; want one of {', '.join(SUFFIXES)}")
+    content = read_bytes(path)
+    if suffix == ".jaxexport":
+        return _load_exported(content, path)
+    return LoadedModel(content, path)
+
+
+def _load_exported(content: bytes, path: Path) -> LoadedModel:
+    if content.startswith(ARTIFACT_MAGIC):
+        raise ModelError(f"{path}: got a StableHLO portable artifact; rename it to {path.stem}.stablehlo")
+    try:
+        exported = jax.export.deserialize(bytearray(content))
+        source = bytes(exported.mlir_module_serialized)
+    except ImportError as error:
+        raise ModelError(
+            f"{path}: reading .jaxexport needs the package flatbuffers; pip install egraph_opt[export]"
+        ) from error
+    except Exception as error:
+        # The decoder of the format has no error of its own: damage shows as whatever it trips over.
+        reason = (str(error).splitlines() or [""])[0]
+        if "PyTree" in reason or "pytree" in reason:
+            raise ModelError(
+                f"{path}: {reason}; register the type with jax.export.register_pytree_node_serialization first"
+            ) from error
+        raise ModelError(
+            f"{path}: got data that is no serialized jax.export artifact, or a damaged one; "
+            "write it with egraph_opt.save or jax.export's Exported.serialize"
+        ) from error
+    return LoadedModel(source, path, exported=exported)

@@ -1,0 +1,320 @@
+# SPDX-License-Identifier: Apache-2.0
+"""StableHLO text or portable-artifact bytes to `Module` records.
+
+First step of the StableHLO frontend: MLIR parses and verifies, and one walk copies functions, operations, attributes and
+locations out. MLIR's own diagnostics are collected and never reach the terminal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from egraph_opt import _compat
+from egraph_opt.errors import ModelError, UnsupportedOpError
+from egraph_opt.frontends.stablehlo.attributes import (
+    UnknownTypeError,
+    constant,
+    decode,
+    value_type,
+)
+from egraph_opt.frontends.stablehlo.module import (
+    Block,
+    Function,
+    Location,
+    Module,
+    Operation,
+    ValueType,
+)
+
+ir = _compat.mlir_ir
+
+ARTIFACT_MAGIC = b"ML\xefR"
+LARGE = 1024
+"""Constants of at least this many elements count as weights and are named in `Module.constants`."""
+
+_SKIPPED_ATTRIBUTES = frozenset(
+    {"operand_layouts", "result_layouts", "output_operand_aliases", "sdy.sharding_rule", "value"}
+)
+_TRANSPARENT_SCOPES = ("jit(", "jit:", "pjit", "closed_call", "while", "body", "cond", "branch_")
+
+
+def parse_module(source: bytes, origin: str) -> Module:
+    """Parse a module.
+
+    Args:
+        source: StableHLO text in UTF-8, or the bytes of a portable artifact.
+        origin: the file's path, for messages.
+
+    Returns:
+        The module's functions as records.
+
+    Raises:
+        ModelError: the source does not parse.
+        UnsupportedOpError: an element type has no counterpart in JAX.
+    """
+    with _Diagnostics() as diagnostics:
+        mlir_module = _mlir_module(source, origin, diagnostics)
+        return _Reader(origin).module(mlir_module)
+
+
+def specialise(source: bytes, types: Sequence[ValueType], origin: str) -> Module:
+    """Parse a module with dynamic shapes, its arguments' types replaced by static ones.
+
+    Args:
+        source: as in `parse_module`.
+        types: one static type for each argument of the entry function.
+        origin: the file's path, for messages.
+
+    Returns:
+        The module with every shape known.
+
+    Raises:
+        ModelError: a shape stays unknown, or the shapes break a constraint that the file states.
+    """
+    with _Diagnostics() as diagnostics:
+        mlir_module = _mlir_module(source, origin, diagnostics)
+        _set_argument_types(_main(mlir_module, origin), types)
+        try:
+            refined = _compat.refine_polymorphic_shapes(_bytecode(mlir_module))
+            static = ir.Module.parse(refined, diagnostics.context)
+        except (ValueError, RuntimeError, ir.MLIRError) as error:
+            shapes = ", ".join(str(kind) for kind in types)
+            reason = diagnostics.first() or _first_line(error)
+            raise ModelError(
+                f"{origin}: the file's dynamic shapes cannot be resolved for arguments {shapes}: "
+                f"{reason}; call it with shapes that the file admits"
+            ) from error
+        return _Reader(origin).module(static)
+
+
+def _mlir_module(source: bytes, origin: str, diagnostics: _Diagnostics) -> Any:
+    wanted = "want StableHLO text or a StableHLO portable artifact"
+    if not source.strip():
+        raise ModelError(f"{origin}: the file is empty; {wanted}")
+    if source.startswith(ARTIFACT_MAGIC):
+        try:
+            return _compat.mlir_stablehlo.deserialize_portable_artifact(diagnostics.context, source)
+        except (ValueError, RuntimeError, ir.MLIRError) as error:
+            reason = diagnostics.first() or _first_line(error)
+            raise ModelError(
+                f"{origin}: the portable artifact is damaged or too new ({reason}); write it again"
+            ) from error
+    try:
+        text = source.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{origin}: got binary data of another format; {wanted}") from error
+    try:
+        return ir.Module.parse(text, diagnostics.context)
+    except (ValueError, ir.MLIRError) as error:
+        reason = _parse_failure(str(error))
+        raise ModelError(f"{origin}{reason}; {wanted}") from error
+
+
+def _parse_failure(text: str) -> str:
+    """MLIR's first complaint as ``:line:column: message``."""
+    lines = [line for line in text.splitlines() if line.startswith("error: ")]
+    if not lines:
+        return f": {text.splitlines()[0] if text else 'it does not parse'}"
+    message = lines[0].removeprefix("error: ")
+    place, found, rest = message.partition(": ")
+    if found and place.startswith('"-":'):
+        return f":{place.removeprefix(chr(34) + '-' + chr(34) + ':')}: {rest}"
+    return f": {message}"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _main(mlir_module: Any, origin: str) -> Any:
+    """The function to call: ``main``, or the only public one."""
+    functions = [op for op in mlir_module.body.operations if op.operation.name == "func.func"]
+    public = [f for f in functions if _visibility(f) != "private"]
+    named = [f for f in functions if f.attributes["sym_name"].value == "main"]
+    if named:
+        return named[0]
+    if len(public) == 1:
+        return public[0]
+    raise ModelError(
+        f"{origin}: got a module with {len(public)} public functions and none named main; "
+        "want a StableHLO module whose function to call is @main"
+    )
+
+
+def _visibility(function: Any) -> str:
+    if "sym_visibility" not in function.attributes:
+        return "public"
+    return str(function.attributes["sym_visibility"].value)
+
+
+def _bytecode(mlir_module: Any) -> bytes:
+    buffer = io.BytesIO()
+    mlir_module.operation.write_bytecode(buffer)
+    return buffer.getvalue()
+
+
+def _set_argument_types(function: Any, types: Sequence[Any]) -> None:
+    context = function.operation.context
+    with context, ir.Location.unknown(context):
+        block = function.regions[0].blocks[0]
+        static = []
+        for argument, kind in zip(block.arguments, types, strict=True):
+            element = ir.RankedTensorType(argument.type).element_type
+            static.append(ir.RankedTensorType.get(list(kind.shape), element))
+            argument.set_type(static[-1])
+        results = ir.FunctionType(function.attributes["function_type"].value).results
+        signature = ir.FunctionType.get(static, list(results))
+        function.attributes["function_type"] = ir.TypeAttr.get(signature)
+
+
+class _Diagnostics:
+    """A fresh MLIR context whose diagnostics are kept, not printed."""
+
+    def __init__(self) -> None:
+        self.context = _compat.mlir_context()
+        self.messages: list[str] = []
+
+    def __enter__(self) -> _Diagnostics:
+        self._handler = self.context.attach_diagnostic_handler(self._keep)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._handler.detach()
+
+    def _keep(self, diagnostic: Any) -> bool:
+        self.messages.append(str(diagnostic.message))
+        return True
+
+    def first(self) -> str:
+        """The first message's first line, or nothing."""
+        return self.messages[0].splitlines()[0] if self.messages and self.messages[0] else ""
+
+
+@dataclasses.dataclass
+class _Reader:
+    """Copies one MLIR module into records."""
+
+    origin: str
+    constants: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    counter: int = 0
+
+    def module(self, mlir_module: Any) -> Module:
+        """Every function, with `Location` and value numbers."""
+        entry = _main(mlir_module, self.origin).attributes["sym_name"].value
+        functions = {}
+        for op in mlir_module.body.operations:
+            if op.operation.name == "func.func":
+                function = self._function(op)
+                functions[function.name] = function
+        attributes = mlir_module.operation.attributes
+        name = attributes["sym_name"].value if "sym_name" in attributes else ""
+        return Module(name, functions, entry, self.constants)
+
+    def _function(self, mlir_function: Any) -> Function:
+        attributes = mlir_function.attributes
+        name = attributes["sym_name"].value
+        regions = mlir_function.operation.regions
+        if not len(regions[0].blocks):
+            raise ModelError(f"{self.origin}: function @{name} has no body; want a whole module")
+        signature = ir.FunctionType(attributes["function_type"].value)
+        where = Location(name=f"@{name}")
+        count = len(signature.inputs)
+        per_argument: Sequence[Mapping[str, Any]] = [{}] * count
+        if "arg_attrs" in attributes:
+            per_argument = [decode(item) for item in attributes["arg_attrs"]]
+        return Function(
+            name,
+            self._block(regions[0].blocks[0], {}),
+            tuple(self._type(kind, where) for kind in signature.results),
+            tuple(per_argument),
+        )
+
+    def _block(self, mlir_block: Any, outer: Mapping[Any, int]) -> Block:
+        numbers = dict(outer)
+        where = Location(name="argument")
+        arguments = tuple(self._number(value, numbers) for value in mlir_block.arguments)
+        types = tuple(self._type(value.type, where) for value in mlir_block.arguments)
+        operations = [self._operation(op.operation, numbers) for op in mlir_block.operations]
+        if not operations:
+            raise ModelError(f"{self.origin}: a region is empty; want a whole module")
+        return Block(arguments, types, tuple(operations[:-1]), operations[-1].operands)
+
+    def _operation(self, op: Any, numbers: dict[Any, int]) -> Operation:
+        location = _location(op.location)
+        operands = tuple(numbers[value] for value in op.operands)
+        regions = tuple(
+            self._block(region.blocks[0], numbers) if len(region.blocks) else Block((), (), (), ())
+            for region in op.regions
+        )
+        attributes: dict[str, Any] = {
+            key: decode(op.attributes[key]) for key in op.attributes if key not in _SKIPPED_ATTRIBUTES
+        }
+        result_types = tuple(self._type(value.type, location) for value in op.results)
+        if op.name in {"stablehlo.constant", "chlo.constant"}:
+            attributes["value"] = self._constant(op, location)
+        return Operation(
+            op.name,
+            operands,
+            tuple(self._number(value, numbers) for value in op.results),
+            tuple(self._type(value.type, location) for value in op.operands),
+            result_types,
+            attributes,
+            regions,
+            location,
+        )
+
+    def _constant(self, op: Any, location: Location) -> np.ndarray:
+        try:
+            array = constant(op)
+        except UnknownTypeError as error:
+            raise self._unknown_type(error, location) from error
+        if array.size >= LARGE and any(array.strides):
+            self.constants[f"constant_{len(self.constants)}"] = array
+        return array
+
+    def _number(self, value: Any, numbers: dict[Any, int]) -> int:
+        self.counter += 1
+        numbers[value] = self.counter
+        return self.counter
+
+    def _type(self, mlir_type: Any, location: Location) -> ValueType:
+        try:
+            return value_type(mlir_type)
+        except UnknownTypeError as error:
+            raise self._unknown_type(error, location) from error
+
+    def _unknown_type(self, error: UnknownTypeError, location: Location) -> UnsupportedOpError:
+        return UnsupportedOpError(
+            f"{self.origin}: element type '{error}' at {location} has no counterpart in JAX; "
+            "export the model without quantised types"
+        )
+
+
+def _location(mlir_location: Any) -> Location:
+    """The name scope and the user's line out of MLIR's nested locations."""
+    scope = name = function = ""
+    kind = type(mlir_location)
+    if kind is ir.NameLoc:
+        *scopes, name = mlir_location.name_str.split("/")
+        scope = "/".join(s for s in scopes if s and not s.startswith(_TRANSPARENT_SCOPES))
+        mlir_location = mlir_location.child_loc
+    for _ in range(8):
+        kind = type(mlir_location)
+        if kind is ir.CallSiteLoc:
+            mlir_location = mlir_location.callee
+        elif kind is ir.NameLoc:
+            function = mlir_location.name_str
+            mlir_location = mlir_location.child_loc
+        elif kind is ir.FusedLoc and len(mlir_location.locations):
+            mlir_location = mlir_location.locations[0]
+        else:
+            break
+    if kind is ir.FileLineColLoc:
+        file, line = str(mlir_location.filename), mlir_location.start_line
+        return Location(scope, name, file, line, function)
+    return Location(scope, name)
