@@ -12,7 +12,7 @@ from math import inf
 
 from egraph_opt.extract.choice import UNDERIVED, Extraction, evaluate, public
 from egraph_opt.extract.table import Table
-from egraph_opt.extract.tree import cheapest_tree, node_readers, require_roots
+from egraph_opt.extract.tree import cheapest_tree, require_roots
 
 
 def greedy_dag(table: Table, deadline: float = inf) -> list[int]:
@@ -25,9 +25,9 @@ def greedy_dag(table: Table, deadline: float = inf) -> list[int]:
     Source:
         ``faster_greedy_dag`` of extraction-gym.
     """
-    readers, leaves = node_readers(table)
-    queue = deque(leaves)
-    queued = set(leaves)
+    readers = table.readers
+    queue = deque(table.leaves)
+    queued = set(queue)
     below: list[dict[int, float]] = [{} for _ in range(table.size)]
     best = [inf] * table.size
     choice = [UNDERIVED] * table.size

@@ -101,7 +101,7 @@ def _solve(table: Table, best: Local, needed: list[int], ball: set[int], deadlin
     known = ball.union(needed)
     nodes = [best.choice[c] for c in needed if c not in ball]
     nodes += [node for c in sorted(ball) for node in table.members[c] if known.issuperset(table.kids[node])]
-    part = Table([table.nodes[node] for node in nodes], table.roots, table.size)
+    part = table.restricted(nodes)
     better = best.cost * (1.0 - 1e-7)
     small = reduce(part, cheapest_tree(part), better)
     if small is None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The extractor that the pipeline uses: every algorithm of this package under one wall-clock budget.
 
-Cheap stages come first and each leaves a choice that could be returned: tree, local search, restarts; then rounds of exact
-reduction, relaxation and fixing of nodes that are too dear for the incumbent; at last large neighbourhoods and branch and
-bound. Ends as soon as the choice is proven, or when the budget is spent or no longer pays.
+Cheap stages come first and each leaves a choice that could be returned: tree, local search, restarts; then rounds of
+exact reduction, relaxation and fixing of nodes that are too dear for the incumbent; at last large neighbourhoods and
+branch and bound. Ends as soon as the choice is proven, or when the budget is spent or no longer pays.
 """
 
 import time
@@ -17,9 +17,9 @@ from egraph_opt.extract.neighbourhood import guided, search_neighbourhoods
 from egraph_opt.extract.program import Bound, Program
 from egraph_opt.extract.reduction import reduce
 from egraph_opt.extract.restarts import restart
-from egraph_opt.extract.smaller import Smaller, trim
+from egraph_opt.extract.smaller import trim
 from egraph_opt.extract.table import Table
-from egraph_opt.extract.tree import Tree, cheapest_tree, require_roots
+from egraph_opt.extract.tree import cheapest_tree, require_roots
 
 PHASES = 6
 SAFE = 1.0 + 1e-9  # rounding must not make the incumbent look too dear
@@ -50,7 +50,7 @@ def extract(table: Table, budget: float = 0.3, gap: float = 1e-4, seed: int = 0)
 
 
 class _Run:
-    """The state of one extraction: incumbent, bound, clock, and the chain of tables, each smaller than the one before."""
+    """The state of one extraction: incumbent, bound, clock, and the chain of ever smaller tables."""
 
     def __init__(self, table: Table, budget: float, gap: float, seed: int) -> None:
         self.started = time.perf_counter()
@@ -60,7 +60,8 @@ class _Run:
         self.bound = 0.0
         tree = cheapest_tree(table)
         require_roots(table, tree.choice)
-        self.chain: list[Smaller] = [trim(table, tree)]
+        smaller, self.tree = trim(table, tree)
+        self.chain = [smaller]
         self.cost = inf
         self.best: tuple[int, Local] = (1, Local([], inf))
         self.stage = "tree"
@@ -97,17 +98,18 @@ class _Run:
 
     def search(self) -> None:
         """Run the stages until the choice is proven or the time is up."""
-        tree, here = self.heuristics(patience=2)
+        here = self.heuristics(patience=2)
         dead: list[int] = []
         for phase in range(PHASES):
             if self.finished() or not self.affords(REDUCTION_SECONDS):
                 break
-            smaller = reduce(self.table, tree, self.cost * SAFE, dead, self.deadline)
+            smaller = reduce(self.table, self.tree, self.cost * SAFE, dead, self.deadline)
             if smaller is None:
                 self.raise_bound(self.cost)
                 return
             self.chain.append(smaller)
-            tree, here = self.heuristics(patience=2)
+            self.tree = cheapest_tree(self.table)
+            here = self.heuristics(patience=2)
             if self.finished() or not self.affords(RELAXATION_SECONDS):
                 break
             program = Program(self.table)
@@ -120,23 +122,22 @@ class _Run:
             here = guided(self.table, relaxed.wanted, here, self.deadline)
             self.report(here, "relaxation")
             dead = self.too_dear(relaxed)
-            if len(dead) < WORTHWHILE_SHARE * len(self.table.nodes) or phase == PHASES - 1:
+            if len(dead) < WORTHWHILE_SHARE * len(self.table.cost) or phase == PHASES - 1:
                 here = self.polish(here)
                 dead = self.too_dear(relaxed)
-                if len(dead) < WORTHWHILE_SHARE * len(self.table.nodes):
+                if len(dead) < WORTHWHILE_SHARE * len(self.table.cost):
                     self.prove(program, here)
                     return
         if not self.finished():
             self.polish(here)
 
-    def heuristics(self, patience: int) -> tuple[Tree, Local]:
-        """Tree, local search and restarts on the smallest table."""
-        tree = cheapest_tree(self.table)
-        here = improve(self.table, tree.choice, tree.order, self.deadline)
+    def heuristics(self, patience: int) -> Local:
+        """Local search and restarts on the smallest table."""
+        here = improve(self.table, self.tree.choice, self.tree.order, self.deadline)
         self.report(here, "local search")
         if not self.finished():
             here = self.restarts(here, patience)
-        return tree, here
+        return here
 
     def restarts(self, here: Local, patience: int) -> Local:
         """Restart the local search on the smallest table."""
@@ -152,7 +153,7 @@ class _Run:
 
     def affords(self, seconds_per_node: float) -> bool:
         """Does a stage of that price fit into the time left?"""
-        return len(self.table.nodes) * seconds_per_node < self.left
+        return len(self.table.cost) * seconds_per_node < self.left
 
     def too_dear(self, relaxed: Bound) -> list[int]:
         """Nodes of the smallest table that would push the cost over the incumbent."""

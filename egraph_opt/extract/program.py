@@ -21,7 +21,7 @@ from egraph_opt.extract.choice import UNDERIVED, evaluate, selected
 from egraph_opt.extract.local_search import Local, improve
 from egraph_opt.extract.reduction import bits, table_mandatory_sets
 from egraph_opt.extract.solver import Floats, Row, Solver
-from egraph_opt.extract.table import Table, strong_components
+from egraph_opt.extract.table import Table, flat_edges, strong_components
 from egraph_opt.extract.tree import cheapest_tree
 
 LARGEST_COST = 1e3  # HiGHS works with absolute tolerances: prices are scaled so that the dearest node costs this
@@ -54,7 +54,7 @@ class Program:
     def __init__(self, table: Table) -> None:
         """Set up the rows that always stand, with the loop formulas of all two-class cycles."""
         self.table = table
-        self.count = count = len(table.nodes)
+        self.count = count = len(table.cost)
         self.scale = LARGEST_COST / (max(table.cost, default=0.0) or 1.0)
         needed = [0.0] * table.size
         for root in table.roots:
@@ -264,9 +264,10 @@ class Program:
 
     def _rings(self, picked: Sequence[int]) -> list[Row]:
         """Loop formulas of the cycles of an integer point."""
-        edges = [(c, kid) for c, node in enumerate(picked) if node != UNDERIVED for kid in self.table.kids[node]]
+        used = [node for node in picked if node != UNDERIVED]
+        edges = flat_edges([self.table.owner[node] for node in used], [self.table.kids[node] for node in used])
         rings: defaultdict[int, list[int]] = defaultdict(list)
-        for c, label in enumerate(strong_components(edges, self.table.size)):
+        for c, label in enumerate(strong_components(*edges, self.table.size)):
             rings[label].append(c)
         return [row for ring in rings.values() if len(ring) > 1 for row in self._loop(ring, ring)]
 
@@ -281,4 +282,4 @@ def _closure_matrix(table: Table) -> csr_matrix:
         columns.extend(sorted({q for kid in kids for q in below[kid]}))
         starts.append(len(columns))
     ones = np.ones(len(columns))
-    return csr_matrix((ones, np.array(columns, np.int32), np.array(starts, np.int32)), (len(table.nodes), table.size))
+    return csr_matrix((ones, np.array(columns, np.int32), np.array(starts, np.int32)), (len(table.cost), table.size))

@@ -14,7 +14,7 @@ from math import inf
 from typing import NamedTuple
 
 from egraph_opt.extract.smaller import Smaller
-from egraph_opt.extract.table import Table, strong_components
+from egraph_opt.extract.table import Table, flat_edges, strong_components
 from egraph_opt.extract.tree import Tree
 
 ROUNDS = 8
@@ -164,8 +164,8 @@ class _Reduction:
         for c in bits(self.forced):
             self.forced |= max(0, sets[c])
         bounds = _Bounds(rows, sets, self.forced, self.limit)
-        edges = [(c, kid) for c, alts in enumerate(rows) for a in alts for kid in a.kids]
-        component = strong_components(edges, len(rows))
+        owner = [c for c, alts in enumerate(rows) for _ in alts]
+        component = strong_components(*flat_edges(owner, [a.kids for alts in rows for a in alts]), len(rows))
         for c, alts in enumerate(rows):
             if alts:
                 rows[c] = self._filter(c, alts, sets, bounds, component)
@@ -266,9 +266,12 @@ class _Reduction:
 
     def result(self, tree: Tree) -> Smaller:
         """The table of what is left."""
-        rows = [(c, a.cost, a.kids) for c, alts in enumerate(self.alternatives) for a in alts]
-        origin = [a.origin for alts in self.alternatives for a in alts]
-        return Smaller(self.base, Table(rows, list(bits(self.forced)), len(self.alternatives)), tree.choice, origin)
+        rows = [(c, a) for c, alts in enumerate(self.alternatives) for a in alts]
+        owner = [c for c, _ in rows]
+        cost = [a.cost for _, a in rows]
+        kids = [a.kids for _, a in rows]
+        table = Table.trusted(owner, cost, kids, list(bits(self.forced)), len(self.alternatives))
+        return Smaller(self.base, table, tree.choice, [a.origin for _, a in rows])
 
 
 def _price_then_size(a: Alternative) -> tuple[float, int]:

@@ -1,21 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Restarts of the local search from trees that expect sharing (area flow), perturbed by noise.
+"""Restarts of the local search from perturbed trees.
 
-Area flow divides the value of a class by the number of its readers in the incumbent, so that what is shared looks
-cheap. The first restart is the plain one, later ones multiply the prices by log-normal noise. Restarts end when the
-best has not moved for a while (``patience``) or at the deadline.
+Two kinds take turns. Area flow divides the value of a class by the number of its readers in the incumbent, so that what
+is shared looks cheap. The other keeps most of the incumbent and opens a random part again. All but the first work on
+prices with log-normal noise. Restarts end when the best has not moved for a while (``patience``) or at the deadline.
 """
 
-import random
 import time
 from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from egraph_opt.extract.choice import selected
 from egraph_opt.extract.local_search import SMALLEST_STEP, Local, improve
 from egraph_opt.extract.table import Table
-from egraph_opt.extract.tree import cheapest_tree
+from egraph_opt.extract.tree import Tree, cheapest_tree
 
-NOISE = (0.0, 0.3, 0.6, 0.1)
+NOISE = (0.3, 0.6, 0.1)
+REOPENED = (0.05, 0.15, 0.3, 0.5)
 
 
 def reader_counts(table: Table, choice: Sequence[int]) -> list[float]:
@@ -27,6 +29,22 @@ def reader_counts(table: Table, choice: Sequence[int]) -> list[float]:
         for kid in table.kids[choice[c]]:
             counts[kid] += 1
     return [float(max(1, count)) for count in counts]
+
+
+def _start(table: Table, best: Local, count: int, rng: np.random.Generator) -> Tree:
+    """The tree of restart number ``count``."""
+    if not count:
+        return cheapest_tree(table, table.cost, reader_counts(table, best.choice))
+    noise = rng.lognormal(0.0, NOISE[count % len(NOISE)], len(table.cost))
+    costs: list[float] = (np.array(table.cost) * noise).tolist()
+    if count % 2:
+        trust = (2.0 * rng.random(table.size)).tolist()
+        counts = [1.0 + (n - 1.0) * x for n, x in zip(reader_counts(table, best.choice), trust, strict=True)]
+        return cheapest_tree(table, costs, counts)
+    needed = selected(table, best.choice)
+    keep = (rng.random(len(needed)) > REOPENED[count // 2 % len(REOPENED)]).tolist()
+    fixed = {c: best.choice[c] for c, kept in zip(needed, keep, strict=True) if kept}
+    return cheapest_tree(table, costs, fixed=fixed)
 
 
 def restart(
@@ -47,12 +65,10 @@ def restart(
         seed: of the noise.
         report: called with every new best.
     """
-    rng = random.Random(seed)
+    rng = np.random.default_rng(seed)
     idle = count = 0
     while idle < patience and time.perf_counter() < deadline:
-        noise = NOISE[count % len(NOISE)] if count < len(NOISE) else NOISE[1 + count % 3]
-        costs = [w * rng.lognormvariate(0.0, noise) for w in table.cost] if noise else table.cost
-        tree = cheapest_tree(table, costs, reader_counts(table, best.choice))
+        tree = _start(table, best, count, rng)
         found = improve(table, tree.choice, tree.order, deadline)
         count += 1
         idle += 1

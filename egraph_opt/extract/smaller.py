@@ -40,28 +40,54 @@ class Smaller:
         return full
 
 
-def trim(table: Table, tree: Tree) -> Smaller:
-    """Drop what no sensible choice uses; classes are renumbered in the order in which the tree settled them."""
+def trim(table: Table, tree: Tree) -> tuple[Smaller, Tree]:
+    """Drop what no sensible choice uses; -> the smaller table and the same tree on it.
+
+    Classes are renumbered in the order in which the tree settled them, so children mostly have lower numbers.
+    """
     choice, order, value = tree
     wanted = _reachable(table, tree)
-    number = {c: k for k, c in enumerate(c for c in order if c in wanted)}
-    rows: list[tuple[int, float, tuple[int, ...]]] = []
+    classes = [c for c in order if c in wanted]
+    number = [UNDERIVED] * table.size
+    for fresh, c in enumerate(classes):
+        number[c] = fresh
     origin: list[tuple[int, ...]] = []
-    for c, fresh in number.items():
-        cheapest: dict[tuple[int, ...], tuple[float, int]] = {}
-        for node in table.members[c]:
-            kids = table.kids[node]
-            if any(choice[kid] == UNDERIVED for kid in kids):
-                continue
-            key = tuple(sorted([number[kid] for kid in kids if value[kid] > 0.0]))
-            price = table.cost[node]
-            if key not in cheapest or price < cheapest[key][0]:
-                cheapest[key] = (price, node)
-        for key, (price, node) in cheapest.items():
-            rows.append((fresh, price, key))
+    owner: list[int] = []
+    cost: list[float] = []
+    kids: list[tuple[int, ...]] = []
+    picked: list[int] = []
+    for fresh, c in enumerate(classes):
+        cheapest = _cheapest_per_children(table, tree, c, number)
+        for key, node in cheapest.items():
+            if node == choice[c]:
+                picked.append(len(owner))
+            owner.append(fresh)
+            cost.append(table.cost[node])
+            kids.append(key)
             origin.append((node,))
-    roots = [number[root] for root in table.roots if value[root] > 0.0]
-    return Smaller(table, Table(rows, roots, len(number)), choice, origin)
+    roots = [number[root] for root in table.roots if number[root] != UNDERIVED]
+    smaller = Table.trusted(owner, cost, kids, roots, len(classes))
+    return Smaller(table, smaller, choice, origin), Tree(picked, list(range(len(classes))), [value[c] for c in classes])
+
+
+def _cheapest_per_children(table: Table, tree: Tree, c: int, number: list[int]) -> dict[tuple[int, ...], int]:
+    """Renumbered children that cost something -> cheapest node of the class with these; the tree's own wins ties."""
+    choice, value, costs = tree.choice, tree.value, table.cost
+    favourite = choice[c]
+    cheapest: dict[tuple[int, ...], int] = {}
+    for node in [favourite, *table.members[c]]:
+        key = []
+        for kid in table.kids[node]:
+            if choice[kid] == UNDERIVED:
+                break
+            if value[kid] > 0.0:
+                key.append(number[kid])
+        else:
+            key.sort()
+            known = cheapest.setdefault(tuple(key), node)
+            if costs[node] < costs[known]:
+                cheapest[tuple(key)] = node
+    return cheapest
 
 
 def _reachable(table: Table, tree: Tree) -> set[int]:

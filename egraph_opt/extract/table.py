@@ -8,17 +8,20 @@ Stands between ``engine`` (which dumps an e-graph) and ``portfolio.extract``.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from egraph_opt.errors import ExtractionError
+
+Numbers = NDArray[np.int32]
 
 
 class Node(NamedTuple):
@@ -30,12 +33,13 @@ class Node(NamedTuple):
     op: str = ""
 
 
-@dataclass(frozen=True, eq=False)
 class Table:
     """A priced e-graph with its roots; wanted is one node per needed class, acyclic, at the least total cost.
 
+    Not to be changed after it is made.
+
     Args:
-        nodes: rows ``(class, cost, children)`` or ``(class, cost, children, op)``; kept as ``Node`` records.
+        nodes: rows ``(class, cost, children)`` or ``(class, cost, children, op)``.
         roots: classes that must be built (repetitions are dropped).
         size: number of classes.
 
@@ -50,53 +54,52 @@ class Table:
             the bounds and dominance rules of the exact stages wrong.
     """
 
-    nodes: Sequence[Node]
-    roots: tuple[int, ...]
-    size: int
-    owner: list[int] = field(init=False, repr=False)
-    cost: list[float] = field(init=False, repr=False)
-    kids: list[tuple[int, ...]] = field(init=False, repr=False)
-    members: list[list[int]] = field(init=False, repr=False)
-
     def __init__(self, nodes: Iterable[Sequence[Any]], roots: Iterable[int], size: int) -> None:
         """Check the rows and index them by class."""
-        rows: list[Node] = []
-        kids: list[tuple[int, ...]] = []
-        members: list[list[int]] = [[] for _ in range(size)]
-        for number, row in enumerate(nodes):
-            owner, cost, children = row[0], row[1], tuple(row[2])
-            distinct = tuple(dict.fromkeys(children)) if len(children) > 1 else children
+        rows = [Node(row[0], float(row[1]), tuple(row[2]), row[3] if len(row) > 3 else "") for row in nodes]
+        for number, (owner, cost, children, _) in enumerate(rows):
             if not 0.0 <= cost < inf:
                 raise ExtractionError(f"node {number}: cost is {cost}; want a finite number >= 0")
             if not 0 <= owner < size:
                 raise ExtractionError(f"node {number}: class is {owner}; want 0 <= class < {size}")
-            if distinct and (min(distinct) < 0 or max(distinct) >= size):
+            if children and not (min(children) >= 0 and max(children) < size):
                 raise ExtractionError(f"node {number}: children are {list(children)}; want 0 <= child < {size}")
-            rows.append(Node(owner, float(cost), children, row[3] if len(row) > 3 else ""))
-            kids.append(distinct)
-            if owner not in distinct:
-                members[owner].append(number)
-        for root in roots:
+        self.roots = tuple(dict.fromkeys(roots))
+        for root in self.roots:
             if not 0 <= root < size:
                 raise ExtractionError(f"root is {root}; want 0 <= root < {size}")
-        self._fill(rows, tuple(dict.fromkeys(roots)), size, kids, members)
+        self.nodes = rows
+        kids = [row[2] if len(row[2]) < 2 else tuple(dict.fromkeys(row[2])) for row in rows]
+        self._index([row[0] for row in rows], [row[1] for row in rows], kids, size)
 
-    def _fill(
-        self,
-        rows: list[Node],
-        roots: tuple[int, ...],
-        size: int,
-        kids: list[tuple[int, ...]],
-        members: list[list[int]],
-    ) -> None:
-        put = object.__setattr__
-        put(self, "nodes", rows)
-        put(self, "roots", roots)
-        put(self, "size", size)
-        put(self, "owner", [row.owner for row in rows])
-        put(self, "cost", [row.cost for row in rows])
-        put(self, "kids", kids)
-        put(self, "members", members)
+    @classmethod
+    def trusted(
+        cls, owner: list[int], cost: list[float], kids: list[tuple[int, ...]], roots: Sequence[int], size: int
+    ) -> "Table":
+        """A table made by one of the algorithms: distinct children, nothing to check, no labels."""
+        table = cls.__new__(cls)
+        table.roots = tuple(roots)
+        table._index(owner, cost, kids, size)
+        return table
+
+    def restricted(self, nodes: Sequence[int]) -> "Table":
+        """The same classes and roots with some of the nodes only, which are numbered anew."""
+        owner = [self.owner[node] for node in nodes]
+        cost = [self.cost[node] for node in nodes]
+        return Table.trusted(owner, cost, [self.kids[node] for node in nodes], self.roots, self.size)
+
+    def _index(self, owner: list[int], cost: list[float], kids: list[tuple[int, ...]], size: int) -> None:
+        self.size = size
+        self.owner, self.cost, self.kids = owner, cost, kids
+        self.members: list[list[int]] = [[] for _ in range(size)]
+        for number, c in enumerate(owner):
+            if c not in kids[number]:
+                self.members[c].append(number)
+
+    @cached_property
+    def nodes(self) -> list[Node]:
+        """The rows, for people and files."""
+        return [Node(*row) for row in zip(self.owner, self.cost, self.kids, strict=True)]
 
     @classmethod
     def from_json(cls, text: str) -> "Table":
@@ -120,19 +123,43 @@ class Table:
         return f'{{"classes": {self.size}, "roots": {roots}, "nodes": [\n{lines}\n]}}\n'
 
     @cached_property
+    def readers(self) -> list[list[int]]:
+        """Nodes that read each class."""
+        readers: list[list[int]] = [[] for _ in range(self.size)]
+        for members in self.members:
+            for node in members:
+                for kid in self.kids[node]:
+                    readers[kid].append(node)
+        return readers
+
+    @cached_property
+    def arity(self) -> list[int]:
+        """Number of distinct children of each node."""
+        return list(map(len, self.kids))
+
+    @cached_property
+    def leaves(self) -> list[int]:
+        """Nodes without children."""
+        return [node for node, count in enumerate(self.arity) if not count]
+
+    @cached_property
     def component(self) -> list[int]:
         """Strongly connected component of every class; only inside one can a choice close a cycle."""
-        edges = [(c, kid) for c, nodes in enumerate(self.members) for i in nodes for kid in self.kids[i]]
-        return strong_components(edges, self.size)
+        return strong_components(*flat_edges(self.owner, self.kids), self.size)
 
 
-def strong_components(edges: Sequence[tuple[int, int]], size: int) -> list[int]:
+def flat_edges(owner: Sequence[int], kids: Sequence[tuple[int, ...]]) -> tuple[Numbers, Numbers]:
+    """From-class and to-class of every edge; a node that reads its own class adds a harmless loop."""
+    heads = np.fromiter(chain.from_iterable(kids), dtype=np.int32)
+    tails = np.repeat(np.array(owner, dtype=np.int32), [len(k) for k in kids])
+    return tails, heads
+
+
+def strong_components(tails: Numbers, heads: Numbers, size: int) -> list[int]:
     """Label of the strongly connected component of each of ``size`` vertices."""
-    if not edges:
+    if not len(tails):
         return list(range(size))
-    ends = np.array(edges, dtype=np.int32)
-    ones = np.ones(len(ends), dtype=np.int8)
-    graph = csr_matrix((ones, (ends[:, 0], ends[:, 1])), shape=(size, size))
+    graph = csr_matrix((np.ones(len(tails), dtype=np.int8), (tails, heads)), shape=(size, size))
     labels: list[int] = connected_components(graph, connection="strong")[1].tolist()
     return labels
 

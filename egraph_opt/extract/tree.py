@@ -42,50 +42,37 @@ def cheapest_tree(
     Source:
         Knuth, "A generalization of Dijkstra's algorithm", IPL 6(1), 1977.
     """
-    kids = table.kids
-    size = table.size
-    prescribed = fixed or {}
+    size, owner, readers = table.size, table.owner, table.readers
     choice = [UNDERIVED] * size
     value = [inf] * size
     order: list[int] = []
     total = list(costs if costs is not None else table.cost)
-    waiting = [len(k) for k in kids]
-    readers, leaves = node_readers(table, fixed)
-    owner = table.owner
-    heap = [(total[leaf], owner[leaf], leaf) for leaf in leaves]
+    passes_on = [1.0] * size if references is None else [1.0 / count for count in references]
+    waiting = list(table.arity)
+    for c, node in (fixed or {}).items():
+        passes_on[c] = 0.0
+        for other in table.members[c]:
+            if other != node:
+                waiting[other] = -1  # never comes down to zero
+    heap = [(total[leaf], owner[leaf], leaf) for leaf in table.leaves if not waiting[leaf]]
     heapify(heap)
+    offer = [inf] * size  # the best that the heap holds for each class
     while heap:
         price, c, node = heappop(heap)
         if choice[c] >= 0:
             continue
         choice[c] = node
         order.append(c)
-        if c in prescribed:
-            price = 0.0
-        elif references is not None:
-            price /= references[c]
-        value[c] = price
+        value[c] = price = price * passes_on[c]
         for reader in readers[c]:
-            total[reader] += price
-            waiting[reader] -= 1
-            if not waiting[reader] and choice[owner[reader]] < 0:
-                heappush(heap, (total[reader], owner[reader], reader))
+            d = owner[reader]
+            if choice[d] < 0:
+                total[reader] += price
+                waiting[reader] -= 1
+                if not waiting[reader] and total[reader] < offer[d]:
+                    offer[d] = total[reader]
+                    heappush(heap, (total[reader], d, reader))
     return Tree(choice, order, value)
-
-
-def node_readers(table: Table, fixed: Mapping[int, int] | None = None) -> tuple[list[list[int]], list[int]]:
-    """The nodes that read each class, and the nodes that read nothing; of ``fixed`` classes only the given node."""
-    kids = table.kids
-    prescribed = fixed or {}
-    readers: list[list[int]] = [[] for _ in range(table.size)]
-    leaves: list[int] = []
-    for c, members in enumerate(table.members):
-        for node in (prescribed[c],) if c in prescribed else members:
-            if not kids[node]:
-                leaves.append(node)
-            for kid in kids[node]:
-                readers[kid].append(node)
-    return readers, leaves
 
 
 def require_roots(table: Table, choice: Sequence[int]) -> None:
