@@ -15,9 +15,9 @@ import numpy as np
 
 from egraph_opt import _compat
 from egraph_opt.errors import ArgumentError, UnsupportedOpError
-from egraph_opt.frontends.examples import example_array, evaluate_dim
+from egraph_opt.frontends.examples import evaluate_dim, example_array
 from egraph_opt.frontends.stablehlo import RULES, Evaluator, check_known, parse_module, specialise
-from egraph_opt.frontends.stablehlo.module import Module, OtherType, TensorType
+from egraph_opt.frontends.stablehlo.module import Module, OtherType, TensorType, ValueType
 
 _PLATFORM_INDEX = "_platform_index"
 
@@ -55,6 +55,7 @@ class LoadedModel:
         check_known(module, self._origin)
         _check_arguments(module, self._origin)
         self._module = module
+        self._wide = any(_is_wide(kind) for op in module.walk() for kind in op.result_types)
         self._kept = _kept_arguments(module, exported)
         self._platform_arguments = _platform_arguments(module)
         self._evaluators: dict[tuple[tuple[int, ...], ...], Evaluator] = {}
@@ -153,7 +154,7 @@ class LoadedModel:
 
     def _trace(self, *args: Any, **kwargs: Any) -> Any:
         leaves, tree = jax.tree.flatten((args, kwargs))
-        if tree != self.in_tree:
+        if tree != self.in_tree:  # type: ignore[operator]
             raise ArgumentError(f"{self.name}: want arguments of the structure {self.in_tree}, got {tree}")
         with self._precision():
             flat = [self._argument(i, leaf) for i, leaf in enumerate(leaves)]
@@ -164,15 +165,7 @@ class LoadedModel:
 
     def _precision(self) -> contextlib.AbstractContextManager[None]:
         """64-bit types switched on where the module needs them."""
-        wide = any(
-            isinstance(kind, TensorType)
-            and kind.dtype.itemsize == 8
-            and kind.dtype.kind in "iuf"
-            or isinstance(kind, TensorType)
-            and kind.dtype == np.complex128
-            for kind in (*self._module.main.body.argument_types, *self._module.main.result_types)
-        )
-        return _compat.x64_enabled() if wide else contextlib.nullcontext()
+        return _compat.x64_enabled() if self._wide else contextlib.nullcontext()
 
     def _argument(self, position: int, leaf: Any) -> Any:
         aval = self.in_avals[position]
@@ -250,6 +243,11 @@ def _platform_arguments(module: Module) -> frozenset[int]:
         for i, attributes in enumerate(module.main.argument_attributes)
         if attributes.get("jax.global_constant") == _PLATFORM_INDEX
     )
+
+
+def _is_wide(kind: ValueType) -> bool:
+    """Whether JAX holds the type only with 64-bit types switched on."""
+    return isinstance(kind, TensorType) and kind.dtype.name in {"int64", "uint64", "float64", "complex128"}
 
 
 def _is_static(module: Module) -> bool:

@@ -124,7 +124,8 @@ def _number(token: str, dtype: np.dtype[Any]) -> Any:
         return token == "true"
     if not token.startswith("0x"):
         return float(token) if "." in token or "e" in token.lower() else int(token)
-    part = {"complex64": np.dtype(np.float32), "complex128": np.dtype(np.float64)}.get(dtype.name, dtype)
+    halves = {"complex64": "float32", "complex128": "float64"}
+    part: np.dtype[Any] = np.dtype(halves[dtype.name]) if dtype.kind == "c" else dtype
     return np.array(int(token, 16), f"uint{8 * part.itemsize}").view(part).astype(np.float64)[()]
 
 

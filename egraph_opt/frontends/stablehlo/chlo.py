@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of CHLO, the dialect of higher ops that JAX's exports keep: special functions, top_k, broadcasting arithmetic."""
+"""Rules of CHLO, the dialect of higher ops that JAX's exports keep: special functions, top_k, broadcasting."""
 
 from __future__ import annotations
 

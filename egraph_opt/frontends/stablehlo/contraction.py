@@ -90,9 +90,16 @@ def einsum(_frame: Frame, op: Operation, args: Sequence[Array]) -> Array:
 @TABLE.op("stablehlo.convolution")
 def convolution(_frame: Frame, op: Operation, args: Sequence[Array]) -> Array:
     """Convolution in any layout, with strides, dilations, groups and reversed windows."""
-    attributes, lhs, rhs = op.attributes, args[0], args[1]
+    spatial = len(op.attributes["dimension_numbers"].input_spatial_dimensions)
+    padding = np.asarray(op.attributes.get("padding", np.zeros((spatial, 2), int)))
+    return convolve(op, args[0], args[1], padding.reshape(spatial, 2))
+
+
+def convolve(op: Operation, lhs: Array, rhs: Array, padding: np.ndarray) -> Array:
+    """Convolution with the given padding."""
+    attributes = op.attributes
     dims = attributes["dimension_numbers"]
-    spatial = len(dims.input_spatial_dimensions)
+    ones = (1,) * len(dims.input_spatial_dimensions)
     if any(attributes.get("window_reversal", ())):
         backwards = [
             d for d, flip in zip(dims.kernel_spatial_dimensions, attributes["window_reversal"], strict=True) if flip
@@ -103,8 +110,6 @@ def convolution(_frame: Frame, op: Operation, args: Sequence[Array]) -> Array:
         (dims.kernel_output_feature_dimension, dims.kernel_input_feature_dimension, *dims.kernel_spatial_dimensions),
         (dims.output_batch_dimension, dims.output_feature_dimension, *dims.output_spatial_dimensions),
     )
-    ones = (1,) * spatial
-    padding = np.asarray(attributes.get("padding", np.zeros((spatial, 2), int))).reshape(spatial, 2)
     return lax.conv_general_dilated(
         lhs,
         rhs,

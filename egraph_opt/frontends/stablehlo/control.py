@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of calls and control flow: private functions are inlined, conditionals become cond or switch, loops scan or while.
+"""Rules of calls and control flow: private functions are inlined, conditionals become cond or switch.
 
 What JAX wrote from a ``scan`` or ``fori_loop`` is a while with a counter; `loops` recognises it, so that the loop has a
 trip count again and can be differentiated in reverse.
@@ -16,7 +16,7 @@ from jax import lax
 
 from egraph_opt.frontends.stablehlo.evaluate import Frame
 from egraph_opt.frontends.stablehlo.loops import counted_loop, run_counted
-from egraph_opt.frontends.stablehlo.module import OtherType, Operation
+from egraph_opt.frontends.stablehlo.module import Operation, OtherType
 from egraph_opt.frontends.stablehlo.table import Array, OpTable
 
 TABLE = OpTable()
@@ -41,11 +41,8 @@ def while_(frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence[Array
     if counted is not None:
         return run_counted(frame, op, counted, args)
     condition, body = (frame.region(region) for region in op.regions)
-    return lax.while_loop(
-        lambda carry: condition(*carry)[0],
-        lambda carry: tuple(body(*carry)),
-        tuple(jnp.asarray(x) for x in args),
-    )
+    start = tuple(jnp.asarray(x) for x in args)
+    return list(lax.while_loop(lambda carry: condition(*carry)[0], lambda carry: tuple(body(*carry)), start))
 
 
 @TABLE.op("stablehlo.case")
@@ -54,25 +51,25 @@ def case(frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence[Array]:
     branches = [_branch(frame, region) for region in op.regions]
     made = frame.definition(op.operands[0])
     if len(branches) == 1:
-        return branches[0]()
+        return list(branches[0]())
     if len(branches) == 2 and made is not None and made.name == "stablehlo.convert":
         (kind,) = made.operand_types
         if not isinstance(kind, OtherType) and kind.dtype == bool:
-            return lax.cond(frame.value(made.operands[0]), branches[1], branches[0])
+            return list(lax.cond(frame.value(made.operands[0]), branches[1], branches[0]))
     index = args[0]
     if isinstance(index, (np.ndarray, np.generic)):
         position = int(index)
-        return branches[position if 0 <= position < len(branches) else -1]()
+        return list(branches[position if 0 <= position < len(branches) else -1]())
     if made is None or made.name != "stablehlo.clamp":
         last = np.array(len(branches) - 1, np.int32)
         index = lax.select(lax.lt(index, np.zeros((), np.int32)), last, index)
-    return lax.switch(index, branches)
+    return list(lax.switch(index, branches))
 
 
 @TABLE.op("stablehlo.if")
 def if_(frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence[Array]:
     """The first branch where the predicate is true, else the second."""
-    return lax.cond(args[0], *(_branch(frame, region) for region in op.regions))
+    return list(lax.cond(args[0], *(_branch(frame, region) for region in op.regions)))
 
 
 def _branch(frame: Frame, region: Any) -> Any:
@@ -84,7 +81,7 @@ def _branch(frame: Frame, region: Any) -> Any:
 @TABLE.op("stablehlo.optimization_barrier")
 def optimization_barrier(_frame: Frame, _op: Operation, args: Sequence[Array]) -> Sequence[Array]:
     """The identity; the compiler moves nothing across it."""
-    return lax.optimization_barrier(list(args)) if args else []
+    return list(lax.optimization_barrier(list(args))) if args else []
 
 
 @TABLE.op("stablehlo.tuple")

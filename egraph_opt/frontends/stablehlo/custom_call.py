@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of custom calls: LAPACK's routines under their JAX names, markers that do nothing, and shape assertions.
 
-LAPACK's calls also return a status. JAX's own functions answer a failure with NaN, which is what the code that reads the
-status would write, so the status is always zero here.
+LAPACK's calls also return a status. JAX's own functions answer a failure with NaN, which is what the code that reads
+the status would write, so the status is always zero here.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of gather, scatter and sort.
+"""Rules of gather and scatter.
 
-StableHLO moves a gather's box inside the operand and leaves out a scatter's updates that stick out: JAX's modes CLIP and
-FILL_OR_DROP say the same.
+StableHLO moves a gather's box inside the operand and leaves out a scatter's updates that stick out: JAX's modes CLIP
+and FILL_OR_DROP say the same.
 """
 
 from __future__ import annotations
@@ -25,8 +25,12 @@ TABLE = OpTable()
 @TABLE.op("stablehlo.gather")
 def gather(_frame: Frame, op: Operation, args: Sequence[Array]) -> Array:
     """Boxes of the operand at computed places."""
+    return gather_boxes(op, args[0], args[1], op.attributes["slice_sizes"])
+
+
+def gather_boxes(op: Operation, operand: Array, indices: Array, sizes: Sequence[int]) -> Array:
+    """A gather of boxes of the given sizes."""
     numbers = op.attributes["dimension_numbers"]
-    operand, indices = args
     return lax.gather(
         operand,
         _last(indices, numbers.index_vector_dim),
@@ -37,7 +41,7 @@ def gather(_frame: Frame, op: Operation, args: Sequence[Array]) -> Array:
             operand_batching_dims=numbers.operand_batching_dims,
             start_indices_batching_dims=numbers.start_indices_batching_dims,
         ),
-        tuple(int(size) for size in op.attributes["slice_sizes"]),
+        tuple(sizes),
         indices_are_sorted=op.attributes.get("indices_are_sorted", False),
         mode=lax.GatherScatterMode.CLIP,
     )
@@ -126,19 +130,17 @@ def _scatter_in_order(
     """A scatter with an arbitrary region: one update after another, in a loop."""
     if numbers.operand_batching_dims:
         raise frame.unsupported(op, "a region other than add, multiply, minimum, maximum or replace with batching")
-    window = numbers.update_window_dims
+    window = tuple(numbers.update_window_dims)
     rank = np.ndim(updates[0])
     loose = tuple(d for d in range(rank) if d not in window)
     flat = [lax.collapse(jnp.transpose(u, (*loose, *window)), 0, len(loose)) if loose else u[None] for u in updates]
     places = jnp.reshape(indices, (flat[0].shape[0], np.shape(indices)[-1]))
-    single = lax.ScatterDimensionNumbers(
-        tuple(range(len(window))), numbers.inserted_window_dims, numbers.scatter_dims_to_operand_dims
-    )
-    taking = lax.GatherDimensionNumbers(
-        single.update_window_dims, single.inserted_window_dims, single.scatter_dims_to_operand_dims
-    )
+    inner, inserted = tuple(range(len(window))), tuple(numbers.inserted_window_dims)
+    places_to_dims = tuple(numbers.scatter_dims_to_operand_dims)
+    single = lax.ScatterDimensionNumbers(inner, inserted, places_to_dims)
+    taking = lax.GatherDimensionNumbers(inner, inserted, places_to_dims)
     kept = [d for d in range(np.ndim(operands[0])) if d not in numbers.inserted_window_dims]
-    box = {d: size for d, size in zip(kept, flat[0].shape[1:], strict=True)}
+    box = dict(zip(kept, flat[0].shape[1:], strict=True))
     sizes = tuple(box.get(d, 1) for d in range(np.ndim(operands[0])))
     combine: Any = frame.region(op.regions[0])
     for _ in window:

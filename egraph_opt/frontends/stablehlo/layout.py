@@ -106,9 +106,3 @@ def dynamic_slice(_frame: Frame, op: Operation, args: Sequence[Array]) -> Array:
 def dynamic_update_slice(_frame: Frame, _op: Operation, args: Sequence[Array]) -> Array:
     """The first operand with a box at a computed place replaced by the second."""
     return lax.dynamic_update_slice(args[0], args[1], args[2:])
-
-
-@TABLE.op("stablehlo.get_dimension_size")
-def get_dimension_size(_frame: Frame, op: Operation, args: Sequence[Array]) -> Array:
-    """The size of one dimension as a number."""
-    return np.int32(np.shape(args[0])[op.attributes["dimension"]])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -33,8 +33,8 @@ class CountedLoop:
         reverse: whether rounds take their slices from the end.
         invariant: carries that no round changes.
         inputs: value made by slicing -> the invariant carry that is sliced, one slice a round.
-        outputs: carry that is filled -> the value stored in each round, and whether it needs no leading axis.
-        dropped: values of the operations that the scan replaces.
+        outputs: carry that is filled -> the value stored in each round.
+        dead: values that no round needs once the scan slices and stores.
         counter_used: whether the rest of the body reads the counter.
     """
 
@@ -45,7 +45,7 @@ class CountedLoop:
     invariant: frozenset[int]
     inputs: Mapping[int, int]
     outputs: Mapping[int, int]
-    dropped: frozenset[int]
+    dead: frozenset[int]
     counter_used: bool
 
 
@@ -117,13 +117,12 @@ class _Parts:
     def loop(self, start: int) -> CountedLoop:
         """The finished description; slices that run against the common direction stay what they are."""
         slices = {op.results[0]: part for op in self.body.operations if (part := self._slice(op)) is not None}
-        updates = {i: part for i in range(len(self.body.returned)) if (part := self._update(i)) is not None}
-        votes = Counter([r for _, r in slices.values()] + [r for _, _, r in updates.values()])
+        updates = {i: stored for i in range(len(self.body.returned)) if (stored := self._update(i)) is not None}
+        votes = Counter([r for _, r in slices.values()] + [r for _, r in updates.values()])
         reverse = votes[True] > votes[False]
         inputs = {value: carry for value, (carry, r) in slices.items() if r == reverse}
-        outputs = {carry: stored for carry, (stored, _, r) in updates.items() if r == reverse}
-        dropped = {self.body.returned[carry] for carry in outputs}
-        kept = [op for op in self.body.operations if not {*op.results} & ({*inputs} | dropped)]
+        outputs = {carry: value for carry, (value, r) in updates.items() if r == reverse}
+        live, dead = self._liveness(inputs, outputs)
         return CountedLoop(
             counter=self.counter,
             start=start,
@@ -132,22 +131,27 @@ class _Parts:
             invariant=self.invariant,
             inputs=inputs,
             outputs=outputs,
-            dropped=frozenset(dropped),
-            counter_used=self._reads_counter(kept, outputs),
+            dead=dead,
+            counter_used=self.body.arguments[self.counter] in live,
         )
 
-    def _reads_counter(self, kept: Sequence[Operation], outputs: Mapping[int, int]) -> bool:
-        """Whether a live operation of the rest needs the counter."""
+    def _liveness(self, inputs: Mapping[int, int], outputs: Mapping[int, int]) -> tuple[set[int], frozenset[int]]:
+        """The values that a round reads, and the results of operations that none reads."""
         live = {n for i, n in enumerate(self.body.returned) if i != self.counter and i not in outputs}
         live |= set(outputs.values())
-        for op in reversed(kept):
+        dead: set[int] = set()
+        for op in reversed(self.body.operations):
+            if op.results and op.results[0] in inputs:
+                continue
             if live & set(op.results):
                 live |= set(op.operands) | {n for region in op.regions for n in region.uses()}
-        return self.body.arguments[self.counter] in live
+            else:
+                dead |= set(op.results)
+        return live, frozenset(dead)
 
     def _slice(self, op: Operation) -> tuple[int, bool] | None:
         """The invariant carry whose slice at the counter this op is, and whether counted from the end."""
-        if not self.from_zero or op.name not in {"func.call", "stablehlo.dynamic_slice"}:
+        if not self.from_zero:
             return None
         parts = _as_slice(self.frame, op)
         if parts is None or parts[0] not in self.body.arguments:
@@ -159,8 +163,8 @@ class _Parts:
         reverse = self._direction(parts[1])
         return None if reverse is None else (carry, reverse)
 
-    def _update(self, carry: int) -> tuple[int, bool, bool] | None:
-        """The value stored at the counter into this carry, whether it lacks the leading axis, and the direction."""
+    def _update(self, carry: int) -> tuple[int, bool] | None:
+        """The value stored at the counter into this carry, and whether counted from the end."""
         argument, returned = self.body.arguments[carry], self.body.returned[carry]
         op = self.made.get(returned)
         kind = self.body.argument_types[carry]
@@ -172,7 +176,7 @@ class _Parts:
         if parts is None or parts[0] != argument:
             return None
         reverse = self._direction(parts[2])
-        return None if reverse is None else (parts[1], True, reverse)
+        return None if reverse is None else (parts[1], reverse)
 
     def _direction(self, index: int) -> bool | None:
         """False for the counter itself, True for ``length - 1 - counter``, None for anything else."""
@@ -194,55 +198,49 @@ class _Parts:
 
 def _as_slice(frame: Frame, op: Operation) -> tuple[int, int] | None:
     """Operand and index of an op that takes ``operand[index]``; a call is looked into."""
-    if op.name == "func.call":
-        body = frame.evaluator.module.functions[op.attributes["callee"]].body
-        made = body.definitions()
-        last = made.get(body.returned[0])
-        if len(body.returned) != 1 or last is None or last.name != "stablehlo.reshape":
-            return None
-        inner = made.get(last.operands[0])
-        if inner is None or not _is_row(frame, inner, last):
-            return None
-        places = {number: op.operands[i] for i, number in enumerate(body.arguments)}
-        operand, index = inner.operands[0], inner.operands[1]
-        return (places[operand], places[index]) if operand in places and index in places else None
-    return None
-
-
-def _is_row(frame: Frame, op: Operation, reshaped: Operation) -> bool:
-    """Whether a dynamic_slice takes one whole row along the first dimension, and the reshape drops that axis."""
-    if op.name != "stablehlo.dynamic_slice":
-        return False
-    kind = op.operand_types[0]
-    assert isinstance(kind, TensorType)
-    whole = op.attributes["slice_sizes"] == (1, *kind.shape[1:])
-    return whole and reshaped.shape == kind.shape[1:] and all(_integer(frame, n) == 0 for n in op.operands[2:])
+    last, outside = _looked_into(frame, op)
+    if last is None or last.name != "stablehlo.reshape":
+        return None
+    inner = frame.definition(last.operands[0])
+    if inner is None or inner.name != "stablehlo.dynamic_slice":
+        return None
+    kind = inner.operand_types[0]
+    assert isinstance(kind, TensorType), "a slice is of a tensor"
+    row = kind.shape[1:]
+    first = all(_integer(frame, n) == 0 for n in inner.operands[2:])
+    if not first or inner.attributes["slice_sizes"] != (1, *row) or last.shape != row:
+        return None
+    operand, index = (outside(n) for n in inner.operands[:2])
+    return None if operand is None or index is None else (operand, index)
 
 
 def _as_update(frame: Frame, op: Operation) -> tuple[int, int, int] | None:
-    """Operand, stored value and index of a call that does ``operand[index] = value``."""
-    if op.name != "func.call" or len(op.results) != 1:
-        return None
-    body = frame.evaluator.module.functions[op.attributes["callee"]].body
-    made = body.definitions()
-    last = made.get(body.returned[0])
+    """Operand, stored value and index of an op that does ``operand[index] = value``; a call is looked into."""
+    last, outside = _looked_into(frame, op)
     if last is None or last.name != "stablehlo.dynamic_update_slice":
         return None
     operand, update, index, *rest = last.operands
-    added = made.get(update)
+    added = frame.definition(update)
     kind = last.operand_types[0]
-    if added is None or not isinstance(kind, TensorType) or not all(_integer(frame, n) == 0 for n in rest):
+    if added is None or added.name not in {"stablehlo.broadcast_in_dim", "stablehlo.reshape"}:
         return None
-    if added.name not in {"stablehlo.broadcast_in_dim", "stablehlo.reshape"} or added.shape != (1, *kind.shape[1:]):
-        return None
-    places = {number: op.operands[i] for i, number in enumerate(body.arguments)}
-    stored = added.operands[0]
+    assert isinstance(kind, TensorType), "a slice is of a tensor"
     source = added.operand_types[0]
-    if not isinstance(source, TensorType) or source.shape != kind.shape[1:]:
+    row = isinstance(source, TensorType) and source.shape == kind.shape[1:] and added.shape == (1, *kind.shape[1:])
+    if not row or not all(_integer(frame, n) == 0 for n in rest):
         return None
-    if operand not in places or stored not in places or index not in places:
-        return None
-    return places[operand], places[stored], places[index]
+    places = [outside(n) for n in (operand, added.operands[0], index)]
+    return None if None in places else (places[0], places[1], places[2])  # type: ignore[return-value]
+
+
+def _looked_into(frame: Frame, op: Operation) -> tuple[Operation | None, Callable[[int], int | None]]:
+    """The operation that makes a result, inside the called function if it is a call, and a map of values to outside."""
+    if op.name != "func.call":
+        return op, lambda number: number
+    body = frame.evaluator.module.functions[op.attributes["callee"]].body
+    places = dict(zip(body.arguments, op.operands, strict=True))
+    made = frame.definition(body.returned[0]) if len(body.returned) == 1 else None
+    return made, places.get
 
 
 def run_counted(frame: Frame, op: Operation, loop: CountedLoop, args: Sequence[Array]) -> list[Array]:
@@ -258,7 +256,7 @@ def run_counted(frame: Frame, op: Operation, loop: CountedLoop, args: Sequence[A
             values[position] = value
         values[loop.counter] = carry[0] if loop.counter_used else args[loop.counter]
         known = dict(zip(loop.inputs, slices, strict=True))
-        known.update(dict.fromkeys(loop.dropped))
+        known.update(dict.fromkeys(loop.dead))
         runner = Frame(frame.evaluator, frame)
         returned = runner.run(body, values, known)
         following = carry[0] + np.ones((), counts) if loop.counter_used else ()

@@ -28,7 +28,7 @@ def rng_bit_generator(_frame: Frame, op: Operation, args: Sequence[Array]) -> Se
     """Random bits and the state that follows."""
     kind = op.tensor_type(1)
     algorithm = _ALGORITHMS[op.attributes["rng_algorithm"]]
-    return lax.rng_bit_generator(args[0], kind.shape, kind.dtype, algorithm)
+    return list(lax.rng_bit_generator(args[0], kind.shape, kind.dtype, algorithm))
 
 
 @TABLE.op("stablehlo.rng")

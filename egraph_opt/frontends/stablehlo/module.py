@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A StableHLO module as plain Python records.
 
-The MLIR objects are decoded once, when a file is loaded; what the evaluator reads afterwards are these frozen records, so
-tracing a program again costs no MLIR calls and the MLIR context can be freed. Stands between `parse` and `evaluate`.
+The MLIR objects are decoded once, when a file is loaded; what the evaluator reads afterwards are these frozen records,
+so tracing a program again costs no MLIR calls and the MLIR context can be freed. Stands between `parse` and `evaluate`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """StableHLO text or portable-artifact bytes to `Module` records.
 
-First step of the StableHLO frontend: MLIR parses and verifies, and one walk copies functions, operations, attributes and
-locations out. MLIR's own diagnostics are collected and never reach the terminal.
+First step of the StableHLO frontend: MLIR parses and verifies, and one walk copies functions, operations, attributes
+and locations out. MLIR's own diagnostics are collected and never reach the terminal.
 """
 
 from __future__ import annotations

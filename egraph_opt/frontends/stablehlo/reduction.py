@@ -61,7 +61,7 @@ def reduce(frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence[Array
     def combine(left: Sequence[Array], right: Sequence[Array]) -> tuple[Array, ...]:
         return tuple(body(*left, *right))
 
-    return lax.reduce(tuple(operands), tuple(inits), combine, dimensions)
+    return list(lax.reduce(tuple(operands), tuple(inits), combine, dimensions))
 
 
 def _reduce_one(name: str, operand: Array, init: Array, dimensions: Sequence[int]) -> Array:
@@ -76,8 +76,9 @@ def _argument_extremum(frame: Frame, op: Operation, inits: Sequence[Array]) -> A
     if len(inits) != 2 or len(op.attributes["dimensions"]) != 1:
         return None
     positions = frame.definition(op.operands[1])
-    counted = positions is not None and positions.name == "stablehlo.iota"
-    if not counted or positions.attributes["iota_dimension"] != op.attributes["dimensions"][0]:
+    if positions is None or positions.name != "stablehlo.iota":
+        return None
+    if positions.attributes["iota_dimension"] != op.attributes["dimensions"][0]:
         return None
     dtype, index = op.dtype, op.tensor_type(1).dtype
     if not is_constant(inits[1], np.zeros((), index)) or index.kind not in "iu":
@@ -103,7 +104,7 @@ def reduce_window(frame: Frame, op: Operation, args: Sequence[Array]) -> Sequenc
         def combine(left: Sequence[Array], right: Sequence[Array]) -> tuple[Array, ...]:
             return tuple(body(*left, *right))
 
-        return lax.reduce_window(tuple(operands), tuple(inits), combine, *window)
+        return list(lax.reduce_window(tuple(operands), tuple(inits), combine, *window))
     cumulative = _cumulative(name, np.shape(operands[0]), window)
     if cumulative is not None:
         return [cumulative(operands[0])]

@@ -64,16 +64,16 @@ def identity(name: str, dtype: np.dtype[Any]) -> np.ndarray:
     if name == "multiply":
         return np.ones((), dtype)
     if name == "and":
-        return np.ones((), dtype) if dtype == bool else np.array(-1).astype(dtype)
+        return np.ones((), dtype) if dtype.kind == "b" else np.array(-1).astype(dtype)
     return extreme(dtype, lowest=name == "maximum")
 
 
 def extreme(dtype: np.dtype[Any], *, lowest: bool) -> np.ndarray:
     """The lowest or highest value of an element type, infinities included."""
-    if dtype == bool:
+    if dtype.kind == "b":
         return np.array(not lowest)
     if jnp.issubdtype(dtype, np.integer):
-        info = jnp.iinfo(dtype)
+        info: Any = jnp.iinfo(dtype)  # type: ignore[no-untyped-call]
         return np.array(info.min if lowest else info.max, dtype)
     return np.array(-np.inf if lowest else np.inf).astype(dtype)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every op that can be evaluated, joined from the tables of the families, and the check that a module holds no other."""
+"""Every op that can be evaluated, joined from the families' tables, and the check that a module holds no other."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from egraph_opt.frontends.stablehlo import (
     contraction,
     control,
     custom_call,
+    dynamic,
     elementwise,
     indexing,
     layout,
@@ -28,6 +29,7 @@ FAMILIES = {
     "sorting": sorting,
     "control": control,
     "misc": misc,
+    "dynamic": dynamic,
     "chlo": chlo,
     "custom_call": custom_call,
 }

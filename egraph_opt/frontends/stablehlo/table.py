@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The form of a rule: how one StableHLO op is evaluated with JAX.
 
-Each family of ops is one file with one `OpTable`; `rules` joins them. A rule gets the frame it runs in, the operation and
-the operands' values, and returns the result, or a sequence of results where the op has several.
+Each family of ops is one file with one `OpTable`; `rules` joins them. A rule gets the frame it runs in, the operation
+and the operands' values, and returns the result, or a sequence of results where the op has several.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class OpTable(dict[str, Rule]):
         assert name not in self, f"op {name} has two rules"
         self[name] = rule
 
-    def direct(self, prefix: str, **functions: Callable[..., Any]) -> None:
+    def direct(self, prefix: str, **functions: Any) -> None:
         """Ops without attributes that are one JAX function of their operands."""
         for name, function in functions.items():
             self.add(f"{prefix}.{name}", _direct(function))
