@@ -1,0 +1,10 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The e-graph engine: rules, saturation under limits, and the e-graph as plain tables. egglog is known here only."""
+
+from egraph_opt.engine.limits import Limits as Limits
+from egraph_opt.engine.limits import SaturationReport as SaturationReport
+from egraph_opt.engine.rule import Rule as Rule
+from egraph_opt.engine.rule import RuleSet as RuleSet
+from egraph_opt.engine.saturate import Saturation as Saturation
+from egraph_opt.engine.snapshot import ENode as ENode
+from egraph_opt.engine.snapshot import Snapshot as Snapshot

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attribute functions: static facts that rules ask for and Python computes.
+
+A rule writes ``(= ?r (compose ?s ?t))`` or a guard ``(shrinks ?s 0)``. The engine collects the argument tuples that matched,
+calls the function here, and stores its rows; a missing row means the rule does not apply. Functions are pure, so a
+row never changes. One record each; adding a function is adding a row at the end of this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from egraph_opt.ir import spec_algebra
+from egraph_opt.ir.spec import Spec, identity
+
+Argument = str | int
+Result = None | bool | str | Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeFunction:
+    """A function that rules may call.
+
+    Args:
+        name: as rules spell it.
+        arguments: sort of each argument, ``"String"`` or ``"i64"``.
+        outputs: names of the results, written ``name.output`` in rules; empty for a guard, ``("",)`` for one result.
+        call: ``call(*arguments)``: None where the function is undefined; a bool for a guard; text for one result; a
+            mapping from output name to text for several, outputs left out being undefined.
+        doc: one line.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    outputs: tuple[str, ...]
+    call: Callable[..., Result]
+    doc: str
+
+    def tables(self) -> list[tuple[str, bool]]:
+        """Names of the egglog tables and whether each is a function with a text result."""
+        if not self.outputs:
+            return [(self.name, False)]
+        return [(f"{self.name}.{output}" if output else self.name, True) for output in self.outputs]
+
+
+def _pure_cases(pure: spec_algebra.Pure) -> Result:
+    """Rows of a product in normal form, by shape: plain, with a spec after it, or with specs all around."""
+    core, before_x, before_y, post = pure
+    if before_x is None and before_y is None:
+        return {"plain": core} if post is None else {"core": core, "post": post}
+    spec = Spec.parse(core)
+    return {
+        "inner": core,
+        "before-x": before_x or identity(spec.shapes[0]),
+        "before-y": before_y or identity(spec.shapes[1]),
+        "after": post or identity(spec.shape),
+    }
+
+
+def _compose(outer: str, inner: str) -> Result:
+    return spec_algebra.compose(outer, inner)
+
+
+def _compose_product(outer: str, inner: str) -> Result:
+    pure = spec_algebra.compose_product(outer, inner)
+    if pure.core == inner and pure.before_x is None and pure.before_y is None:
+        return None
+    return _pure_cases(pure)
+
+
+def _absorb(outer: str, inner: str, position: int) -> Result:
+    if not Spec.parse(inner).is_copy:
+        return None
+    pure = spec_algebra.absorb(outer, inner, position)
+    if inner in (pure.before_x, pure.before_y) and pure.post is None:
+        return None
+    return _pure_cases(pure)
+
+
+def _regroup(outer: str, inner: str, position: int, keep: int) -> Result:
+    found = spec_algebra.regroup(outer, inner, position, keep, 1.0)
+    return {"pair": found[0], "rest": found[1]} if found else None
+
+
+def _shrinks_sum(spec: str) -> Result:
+    parsed = Spec.parse(spec)
+    return parsed.count(parsed.output) <= parsed.count(parsed.inputs[0])
+
+
+_S, _I = "String", "i64"
+
+FUNCTIONS: Mapping[str, AttributeFunction] = {
+    f.name: f
+    for f in (
+        AttributeFunction("compose", (_S, _S), ("",), _compose, "spec of einsum after einsum"),
+        AttributeFunction(
+            "compose-product",
+            (_S, _S),
+            ("plain", "core", "post", "inner", "before-x", "before-y", "after"),
+            _compose_product,
+            "spec of an einsum after a product, where the product changes",
+        ),
+        AttributeFunction(
+            "absorb",
+            (_S, _S, _I),
+            ("plain", "core", "post", "inner", "before-x", "before-y", "after"),
+            _absorb,
+            "spec of a product one of whose operands is a copying einsum",
+        ),
+        AttributeFunction(
+            "regroup", (_S, _S, _I, _I), ("pair", "rest"), _regroup, "another grouping of three operands, if no dearer"
+        ),
+        AttributeFunction("swap", (_S,), ("",), spec_algebra.swap, "the product with its operands exchanged"),
+        AttributeFunction("relate", (_S, _S), ("",), spec_algebra.relate, "permutation between two results"),
+        AttributeFunction("is-identity", (_S,), (), lambda s: Spec.parse(s).is_identity, "the spec changes nothing"),
+        AttributeFunction("is-copy", (_S,), (), lambda s: Spec.parse(s).is_copy, "the spec sums nothing"),
+        AttributeFunction("shrinks", (_S, _I), (), spec_algebra.shrinks, "the result is smaller than the operand"),
+        AttributeFunction("not-larger", (_S,), (), _shrinks_sum, "the result is no larger than the operand"),
+    )
+}

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A choice of one e-node per class back to a Graph, and e-nodes as priced candidates for that choice.
+
+Nodes are emitted through the smart constructors, so the extracted program is in normal form again; chains of sums that
+nobody else reads become one n-ary sum.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from egraph_opt.engine.encode import ADD, Encoder
+from egraph_opt.engine.snapshot import ENode, Snapshot, Types
+from egraph_opt.ir import Graph, Node, Sources, TensorType
+from egraph_opt.ir.emit import Emitter
+from egraph_opt.ir.numerics import Numerics
+from egraph_opt.ir.sources import merge_sources
+from egraph_opt.ops import Trait, get_op
+
+NodeCost = Callable[[Node, Sequence[TensorType]], float]
+PricedNode = tuple[int, float, tuple[int, ...], str]
+
+
+def as_node(enode: ENode, types: Types, encoder: Encoder, sources: Sources = ()) -> Node:
+    """The Graph node that an e-node stands for; operands are its child classes."""
+    if enode.constructor.startswith("Call"):
+        call = encoder.calls[enode.text]
+        return Node(call.op, enode.children, call.attrs, call.types, sources)
+    if enode.constructor in ("Einsum1", "Einsum2"):
+        return Node("einsum", enode.children, (("spec", enode.text),), types, sources)
+    if enode.constructor == ADD:
+        return Node("add", enode.children, (), types, sources)
+    op = get_op(encoder.op_name(enode.constructor))
+    return Node(op.name, enode.children, tuple((name, None) for name in op.attrs), types, sources)
+
+
+def priced(snapshot: Snapshot, encoder: Encoder, cost: NodeCost) -> tuple[list[PricedNode], list[ENode]]:
+    """Rows ``(class, cost, children, label)`` of all usable e-nodes, and the e-node of each row."""
+    rows: list[PricedNode] = []
+    enodes: list[ENode] = []
+    first: list[TensorType | None] = [t[0] if t else None for t in snapshot.types]
+    for c, members in enumerate(snapshot.classes):
+        types = snapshot.types[c]
+        if types is None:
+            continue
+        for enode in members:
+            operands = [first[child] for child in enode.children]
+            if c in enode.children or any(snapshot.types[child] is None for child in enode.children):
+                continue
+            node = as_node(enode, types, encoder)
+            # An op with several results prices its operands by their first type; a result costs nothing.
+            price = cost(node, [t for t in operands if t is not None])
+            rows.append((c, price, enode.children, f"{node.op}"))
+            enodes.append(enode)
+    return rows, enodes
+
+
+def decode(
+    graph: Graph,
+    roots: Sequence[int],
+    chosen: Mapping[int, ENode],
+    snapshot: Snapshot,
+    encoder: Encoder,
+    numerics: Numerics,
+    sources: Mapping[int, Sources],
+) -> Graph:
+    """Graph of a choice.
+
+    Args:
+        graph: the program that was encoded: gives inputs, names, weak types, precision.
+        roots: classes of its outputs and then its effects.
+        chosen: e-node of every needed class.
+        snapshot: where the e-nodes come from.
+        encoder: its call table.
+        numerics: class for the smart constructors.
+        sources: user lines of each class.
+    """
+    emitter = Emitter(numerics)
+    inputs = [emitter.input(graph.nodes[n].type, name) for n, name in zip(graph.inputs, graph.names, strict=True)]
+    uses = Counter(child for enode in chosen.values() for child in enode.children)
+    uses.update(roots)
+    place: dict[int, int] = {}
+
+    def terms(c: int) -> list[int]:
+        """Classes of the n-ary sum at ``c``: through sums that are read here only."""
+        found: list[int] = []
+        stack = [c]
+        while stack:
+            top = stack.pop()
+            enode = chosen[top]
+            if enode.constructor == ADD and (top == c or uses[top] == 1):
+                stack += enode.children[::-1]
+            else:
+                found.append(top)
+        return found
+
+    def operands_of(c: int) -> Sequence[int]:
+        return terms(c) if chosen[c].constructor == ADD else chosen[c].children
+
+    for root in roots:
+        stack = [(root, False)]
+        while stack:
+            c, ready = stack.pop()
+            if c in place:
+                continue
+            operands = operands_of(c)
+            if not ready:
+                stack.append((c, True))
+                stack += [(q, False) for q in reversed(operands) if q not in place]
+                continue
+            types = snapshot.types[c]
+            assert types is not None
+            node = as_node(chosen[c], types, encoder, sources.get(c, ()))
+            if node.op == "input":
+                place[c] = inputs[node.attr("index")]
+                continue
+            elementwise = Trait.ELEMENTWISE in get_op(node.op).traits
+            place[c] = emitter.emit(node, [place[q] for q in operands], elementwise)
+    count = len(graph.outputs)
+    return emitter.build(
+        [place[r] for r in roots[:count]],
+        [place[r] for r in roots[count:]],
+        graph.weak_outputs,
+        graph.precision,
+    )
+
+
+def sources_of(graph: Graph, numbers: Sequence[int], snapshot: Snapshot) -> dict[int, Sources]:
+    """User lines of each class: those of the original nodes in it, or else of what its definition reads."""
+    lines: dict[int, Sources] = {}
+    for n, node in enumerate(graph.nodes):
+        c = snapshot.of_number[numbers[n]]
+        lines[c] = merge_sources(lines.get(c, ()), node.sources)
+    return lines

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What bounds a saturation, and what it reports."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one saturation; the first that is met ends it.
+
+    Args:
+        seconds: wall clock; a step that has begun is finished.
+        nodes: e-nodes.
+        iterations: rounds of all rulesets.
+        matches: a rule with more matches in one step is not applied and rests for a few iterations.
+    """
+
+    seconds: float = 2.0
+    nodes: int = 20_000
+    iterations: int = 30
+    matches: int = 4_000
+
+
+@dataclass(slots=True)
+class RuleStatistics:
+    """Counts of one rule over a saturation."""
+
+    matches: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class SaturationReport:
+    """What happened.
+
+    Args:
+        stop_reason: "saturated", "time", "nodes", "iterations", or an error's text.
+        growth: e-nodes after each iteration.
+        rules: per rule.
+        seconds: wall clock [s], and by part: "rules", "attributes", "snapshot", "sums", "load".
+    """
+
+    stop_reason: str = "saturated"
+    growth: list[int] = field(default_factory=list)
+    rules: dict[str, RuleStatistics] = field(default_factory=dict)
+    seconds: float = 0.0
+    parts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def nodes(self) -> int:
+        """E-nodes at the end."""
+        return self.growth[-1] if self.growth else 0
+
+    def culprit(self) -> str | None:
+        """Rule with the most matches: the first suspect when a limit was met."""
+        return max(self.rules, key=lambda name: self.rules[name].matches) if self.rules else None
+
+
+class Clock:
+    """A deadline."""
+
+    def __init__(self, seconds: float) -> None:
+        self.start = time.perf_counter()
+        self.seconds = seconds
+
+    def spent(self) -> float:
+        """Seconds since the start [s]."""
+        return time.perf_counter() - self.start
+
+    def over(self) -> bool:
+        """Whether the time is up."""
+        return self.spent() >= self.seconds

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules as data, read from ``rules/*.egg``.
+
+A rule is a ``rewrite``, ``birewrite`` or ``rule`` of egglog with a comment block right above it: the law in its first
+line, then ``numerics:`` with exactly one class, and optional ``shapes:``, ``source:``, ``needs:``, ``off:`` lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+from egraph_opt.engine.sexpr import Expr, Form, read
+from egraph_opt.errors import RuleError
+from egraph_opt.ir.numerics import Numerics
+
+_KEYS = ("shapes", "numerics", "source", "needs", "off")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rewrite rule.
+
+    Args:
+        name: unique over all loaded files.
+        ruleset: stage in which it runs; the stem of its file.
+        facts: what must hold, attribute functions included.
+        actions: what is then added.
+        numerics: class of the numerics contract.
+        law: the law in mathematics, first line of the comment.
+        notes: the further lines of the comment by key.
+        path: file.
+        line: line of the rule.
+    """
+
+    name: str
+    ruleset: str
+    facts: tuple[Expr, ...]
+    actions: tuple[Expr, ...]
+    numerics: Numerics
+    law: str
+    notes: dict[str, str] = field(default_factory=dict, compare=False, hash=False)
+    path: str = ""
+    line: int = 0
+
+    def __str__(self) -> str:
+        return f"(rule ({' '.join(map(str, self.facts))}) ({' '.join(map(str, self.actions))}) :name {self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSet:
+    """Rules in the order of their files."""
+
+    rules: tuple[Rule, ...]
+
+    @staticmethod
+    def load(paths: str | Path | Iterable[str | Path]) -> RuleSet:
+        """Read rule files; a folder stands for its ``*.egg`` files.
+
+        Raises:
+            RuleError: a file is missing or not well formed, or two rules have one name.
+        """
+        single = isinstance(paths, str | Path)
+        files: list[Path] = []
+        for path in (Path(p) for p in ([paths] if single else paths)):  # type: ignore[union-attr,list-item]
+            files += sorted(path.glob("*.egg")) if path.is_dir() else [path]
+        if not files:
+            raise RuleError(f"{paths}: no *.egg files there")
+        rules: list[Rule] = []
+        for file in files:
+            rules += load_file(str(file))
+        seen: dict[str, Rule] = {}
+        for rule in rules:
+            if rule.name in seen:
+                first = seen[rule.name]
+                raise RuleError(f"{rule.path}:{rule.line}: rule {rule.name!r} is named as in {first.path}:{first.line}")
+            seen[rule.name] = rule
+        return RuleSet(tuple(rules))
+
+    @staticmethod
+    def shipped() -> RuleSet:
+        """The rules that come with the package."""
+        return _shipped()
+
+    def admitted(self, numerics: Numerics) -> RuleSet:
+        """Rules up to a numerics class that are not switched off."""
+        return RuleSet(tuple(r for r in self.rules if r.numerics <= numerics and "off" not in r.notes))
+
+    def without(self, names: Iterable[str]) -> RuleSet:
+        """All rules but the named ones."""
+        drop = set(names)
+        return RuleSet(tuple(r for r in self.rules if r.name not in drop))
+
+    def __add__(self, other: RuleSet) -> RuleSet:
+        return RuleSet(self.rules + other.rules)
+
+    def __iter__(self) -> Iterator[Rule]:
+        return iter(self.rules)
+
+    def __len__(self) -> int:
+        return len(self.rules)
+
+
+def rules_folder() -> Path:
+    """Folder of the shipped rules: inside an installed package, or beside it in a checkout."""
+    inside = Path(__file__).resolve().parents[1] / "_rules"
+    return inside if inside.is_dir() else Path(__file__).resolve().parents[2] / "rules"
+
+
+@lru_cache(maxsize=1)
+def _shipped() -> RuleSet:
+    return RuleSet.load(rules_folder())
+
+
+def load_file(path: str) -> list[Rule]:
+    """Rules of one file.
+
+    Raises:
+        RuleError: the file is missing or not well formed.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RuleError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
+    return parse_rules(text, path)
+
+
+def parse_rules(text: str, path: str) -> list[Rule]:
+    """Rules in rule text; ``path`` names it in messages, its stem is the ruleset."""
+    lines = text.splitlines()
+    rules: list[Rule] = []
+    for form in read(text, path):
+        head = form[0] if form else ""
+        if head not in ("rewrite", "birewrite", "rule"):
+            raise RuleError(f"{path}:{form.line}: want 'rewrite', 'birewrite' or 'rule', got {str(head)[:30]!r}")
+        rules += _rules(form, _comment(lines, form.line), path)
+    return rules
+
+
+def _comment(lines: list[str], line: int) -> list[str]:
+    block: list[str] = []
+    for text in reversed(lines[: line - 1]):
+        if not text.startswith(";;") or text.startswith(";;;"):
+            break
+        block.append(text.removeprefix(";;").strip())
+    return block[::-1]
+
+
+def _rules(form: Form, comment: list[str], path: str) -> list[Rule]:
+    where = f"{path}:{form.line}"
+    positional, options = _options(form, where)
+    if "name" not in options:
+        raise RuleError(f'{where}: a rule without a name; add :name "what-happens"')
+    name = str(options["name"]).strip('"')
+    notes = {key: text.split(":", 1)[1].strip() for text in comment for key in _KEYS if text.startswith(f"{key}:")}
+    law = next((text for text in comment if not text.startswith(tuple(f"{k}:" for k in _KEYS))), "")
+    if "numerics" not in notes:
+        raise RuleError(f"{where}: rule {name!r} states no class; write ';; numerics: exact' above it")
+    if notes["numerics"] not in ("exact", "reassociate", "finite"):
+        raise RuleError(f"{where}: rule {name!r}: numerics {notes['numerics']!r}; want exact, reassociate or finite")
+    if len(positional) != 2:
+        raise RuleError(f"{where}: rule {name!r}: want two parts after {form[0]!r}, got {len(positional)}")
+    stem = Path(path).stem
+    base = Rule(name, stem, (), (), Numerics.parse(notes["numerics"]), law, notes, path, form.line)
+    left, right = positional
+    when = options.get("when", Form(()))
+    if not isinstance(when, Form):
+        raise RuleError(f"{where}: rule {name!r}: ':when' wants a list of conditions")
+    if form[0] == "rule":
+        if not isinstance(left, Form) or not isinstance(right, Form):
+            raise RuleError(f"{where}: rule {name!r}: want (rule (facts...) (actions...) ...)")
+        return [replace(base, facts=tuple(left), actions=tuple(right))]
+
+    def one(lhs: Expr, rhs: Expr, name: str) -> Rule:
+        facts = (Form(("=", "?result", lhs), form.line), *when)
+        return replace(base, name=name, facts=facts, actions=(Form(("union", "?result", rhs), form.line),))
+
+    if form[0] == "rewrite":
+        return [one(left, right, name)]
+    return [one(left, right, f"{name}=>"), one(right, left, f"{name}<=")]
+
+
+def _options(form: Form, where: str) -> tuple[list[Expr], dict[str, Expr]]:
+    positional: list[Expr] = []
+    options: dict[str, Expr] = {}
+    items = list(form[1:])
+    while items:
+        item = items.pop(0)
+        if isinstance(item, str) and item.startswith(":"):
+            if not items:
+                raise RuleError(f"{where}: option {item} has no value")
+            options[item[1:]] = items.pop(0)
+        else:
+            positional.append(item)
+    unknown = set(options) - {"when", "name", "ruleset"}
+    if unknown:
+        raise RuleError(f"{where}: option :{sorted(unknown)[0]} is not known; there are :when, :ruleset and :name")
+    return positional, options

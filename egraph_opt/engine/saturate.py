@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Equality saturation under limits: rulesets in stages, attribute functions on demand, sums collected between steps.
+
+One iteration: ``normalize`` to a fixpoint, the other rulesets once, then the sums. Every step is bounded (a rule with too
+many matches rests), so the time limit is overrun by one step at most, and whatever was reached is a valid e-graph.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from egraph_opt.engine.attributes import FUNCTIONS
+from egraph_opt.engine.compile import Constructor, active, compile_rules, mentioned
+from egraph_opt.engine.encode import Encoder, declarations, loaders, vocabulary
+from egraph_opt.engine.limits import Clock, Limits, RuleStatistics, SaturationReport
+from egraph_opt.engine.rule import Rule, RuleSet
+from egraph_opt.engine.session import Row, Session
+from egraph_opt.engine.snapshot import ENode, Snapshot, read_provenance, take
+from egraph_opt.engine.sums import Sums
+from egraph_opt.errors import EngineError
+from egraph_opt.ir import Graph
+
+NORMALIZE = "normalize"
+
+
+class Saturation:
+    """One e-graph while it grows."""
+
+    def __init__(self, graph: Graph, rules: RuleSet, limits: Limits) -> None:
+        self.limits = limits
+        self.clock = Clock(limits.seconds)
+        self.report = SaturationReport()
+        words = vocabulary()
+        spoken = {h for rule in rules for part in mentioned(rule) for h in part if h in words}
+        self.encoder = Encoder(spoken)
+        tables, self.numbers = self.encoder.rows(graph)
+        present = set(self.encoder.constructors)
+        self.rules: list[Rule] = active(rules, present, words)
+        made = {h for rule in self.rules for part in mentioned(rule) for h in part if h in words}
+        self.constructors: dict[str, Constructor] = {
+            **{name: words.get(name) or self.encoder.constructors[name] for name in sorted(present)},
+            **{name: words[name] for name in sorted(made | {"Einsum1", "Add"})},
+        }
+        self.session = Session()
+        self._asked: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
+        self._program = compile_rules(self.rules, self.constructors)
+        self.sums = Sums(self.encoder)
+        self._snapshot: Snapshot | None = None
+        with self._part("load"):
+            self.session.run(
+                "\n".join(
+                    (
+                        "(sort T) (ruleset load) (function node (i64) T :merge old)",
+                        declarations(self.constructors),
+                        loaders(self.constructors),
+                        self._program.text,
+                    )
+                )
+            )
+            self._load(tables)
+
+    def run(self) -> Snapshot:
+        """Grow until a fixpoint or a limit; the e-graph as it then stands."""
+        try:
+            self._grow()
+        except EngineError as error:
+            if self._snapshot is None:
+                raise
+            self.report.stop_reason = str(error)
+            self.report.seconds = self.clock.spent()
+            return self._snapshot
+        snapshot = self.snapshot()
+        self.report.seconds = self.clock.spent()
+        return snapshot
+
+    def provenance(self) -> dict[ENode, str]:
+        """Name of the rule that first made each e-node of the last snapshot; loaded e-nodes are missing."""
+        return read_provenance(self.session, self.constructors)
+
+    def _grow(self) -> None:
+        last = -1
+        stages = [stage for stage in self._program.stages if stage != NORMALIZE]
+        for _ in range(self.limits.iterations):
+            self._normalize()
+            if self.clock.over():
+                break
+            for stage in stages:
+                self._attributes()
+                self._step(stage)
+            self._normalize()
+            snapshot = self.snapshot()
+            with self._part("sums"):
+                rows, unions = self.sums.step(snapshot)
+            if rows or unions:
+                self._load(rows, unions)
+                self._normalize()
+                snapshot = self.snapshot()
+            size = snapshot.size
+            self.report.growth.append(size)
+            if size == last:
+                return
+            if size > self.limits.nodes:
+                self.report.stop_reason = "nodes"
+                return
+            last = size
+        self.report.stop_reason = "time" if self.clock.over() else "iterations"
+
+    def snapshot(self) -> Snapshot:
+        """The e-graph as plain tables."""
+        with self._part("snapshot"):
+            self._snapshot = take(self.session, self.encoder, self.constructors)
+        return self._snapshot
+
+    def roots(self, graph: Graph) -> list[int]:
+        """Classes of the graph's outputs and effects, outputs first."""
+        assert self._snapshot is not None, "run first"
+        return [self._snapshot.of_number[self.numbers[n]] for n in (*graph.outputs, *graph.effects)]
+
+    def close(self) -> None:
+        """Release the e-graph."""
+        self.session.close()
+
+    def _normalize(self) -> None:
+        if NORMALIZE not in self._program.stages:
+            return
+        for _ in range(8):
+            self._attributes()
+            if not self._step(NORMALIZE, bounded=False):
+                return
+
+    def _step(self, stage: str, bounded: bool = True) -> bool:
+        with self._part("rules"):
+            scheduler = f"(let-scheduler bounded (back-off :match-limit {self.limits.matches} :ban-length 2))"
+            schedule = f"{scheduler} (run-with bounded {stage})" if bounded else f"(run {stage})"
+            reports = self.session.run(f"(run-schedule {schedule})")
+        updated = False
+        for output in reports:
+            report = output.report
+            updated |= report.updated
+            for name, matches in report.num_matches_per_rule.items():
+                statistics = self.report.rules.setdefault(name, RuleStatistics())
+                statistics.matches += matches
+            for name, seconds in report.search_and_apply_time_per_rule.items():
+                if name in self.report.rules:
+                    self.report.rules[name].seconds += seconds.total_seconds()
+        return updated
+
+    def _attributes(self) -> None:
+        """Answer all open questions; answers may raise further ones."""
+        with self._part("attributes"):
+            while True:
+                self.session.run("(run-schedule (run ask))")
+                answers = self._answers()
+                if not answers:
+                    return
+                self.session.load(answers)
+
+    def _answers(self) -> dict[str, list[Row]]:
+        functions = self.session.functions()
+        answers: dict[str, list[Row]] = defaultdict(list)
+        for function in self._program.functions:
+            asked = self._asked[function.name]
+            readers = [self.session.text if s == "String" else self.session.number for s in function.arguments]
+            for row in functions[f"ask.{function.name}"].rows:
+                key = tuple([read(value) for read, value in zip(readers, row.inputs, strict=True)])
+                if key in asked:
+                    continue
+                asked.add(key)
+                result = FUNCTIONS[function.name].call(*key)
+                if result is None or result is False:
+                    continue
+                if result is True:
+                    answers[function.name].append(key)
+                elif isinstance(result, str):
+                    answers[function.name].append((*key, result))
+                else:
+                    for output, text in result.items():
+                        answers[f"{function.name}.{output}"].append((*key, text))
+        return answers
+
+    def _load(self, tables: dict[str, list[Row]], unions: Sequence[tuple[int, int]] = ()) -> None:
+        with self._part("load"):
+            named: dict[str, Iterable[Row]] = {f"load.{name}": rows for name, rows in tables.items()}
+            if unions:
+                if not self._asked["union"]:
+                    self._asked["union"].add(())
+                    self.session.run(
+                        "(relation load-union (i64 i64)) (rule ((load-union a b) (= x (node a)) (= y (node b)))"
+                        " ((union x y)) :ruleset load)"
+                    )
+                named["load-union"] = unions
+            self.session.load(named, "(run-schedule (saturate (run load)))")
+
+    def _part(self, name: str) -> _Part:
+        return _Part(self.report, name)
+
+
+class _Part:
+    """Adds the time of a block to a part of the report."""
+
+    def __init__(self, report: SaturationReport, name: str) -> None:
+        self._report, self._name = report, name
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self._report.parts[self._name] += time.perf_counter() - self._start

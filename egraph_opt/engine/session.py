@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The only place that talks to egglog: run program text, load tables in bulk, read everything back.
+
+egglog's low-level bindings are used because they load ten thousand rows in milliseconds; one command per node would
+compile one query per node. Errors and Rust panics leave here as ``EngineError``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from egglog import bindings
+
+from egraph_opt.errors import EngineError
+
+Row = tuple[str | int, ...]
+
+
+class Session:
+    """One egglog e-graph."""
+
+    def __init__(self) -> None:
+        self._egraph = bindings.EGraph()
+        self._folder = tempfile.TemporaryDirectory(prefix="egraph_opt-")
+        self._files = 0
+
+    def run(self, text: str, name: str = "engine") -> list[Any]:
+        """Run program text.
+
+        Raises:
+            EngineError: egglog refused the text or panicked; the message is egglog's first line.
+        """
+        try:
+            return list(self._egraph.run_program(*self._egraph.parse_program(text, name)))
+        except bindings.EggSmolError as error:
+            raise EngineError(f"egglog: {_first_line(error)}") from error
+        except BaseException as error:
+            if type(error).__name__ != "PanicException":
+                raise
+            raise EngineError(f"egglog panicked: {_first_line(error)}") from error
+
+    def load(self, tables: Mapping[str, Iterable[Row]], then: str = "") -> None:
+        """Append rows to relations or functions (result last) and run more text."""
+        program = []
+        for name, rows in tables.items():
+            lines = ["\t".join(map(str, row)) + "\n" for row in rows]
+            if lines:
+                path = Path(self._folder.name) / f"{self._files}.tsv"
+                self._files += 1
+                path.write_text("".join(lines), encoding="utf-8")
+                program.append(f'(input {name} "{path}")')
+        if program or then:
+            self.run("\n".join(program) + "\n" + then)
+
+    def functions(self) -> Mapping[str, Any]:
+        """All tables: name -> object with ``rows``, each with ``inputs`` and ``output`` values."""
+        return self._egraph.freeze().functions
+
+    def text(self, value: Any) -> str:
+        """Content of a String value."""
+        return self._egraph.value_to_string(value)
+
+    def number(self, value: Any) -> int:
+        """Content of an i64 value."""
+        return self._egraph.value_to_i64(value)
+
+    def close(self) -> None:
+        """Remove the exchange folder."""
+        self._folder.cleanup()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return "; ".join(lines[:2]) if lines else type(error).__name__

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The e-graph as plain tables: classes, e-nodes, types, provenance.
+
+Between iterations and at the end the e-graph is read out once; everything after (collecting sums, extraction, decoding)
+works on this copy and knows nothing of egglog.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from egraph_opt.engine.compile import Constructor
+from egraph_opt.engine.encode import ADD, Encoder
+from egraph_opt.engine.session import Session
+from egraph_opt.ir import TensorType
+from egraph_opt.ir.spec import Spec
+from egraph_opt.ops import get_op
+
+Types = tuple[TensorType, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ENode:
+    """One e-node: constructor, its text argument (spec or key, "" when none), child classes."""
+
+    constructor: str
+    text: str
+    children: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """All classes of an e-graph.
+
+    Args:
+        classes: e-nodes of each class; classes are numbered by first appearance.
+        of_number: class of each loaded node number.
+        types: result types of each class, None where no e-node is well founded.
+        definition: a well-founded e-node of each class: following definitions from any class ends at leaves.
+    """
+
+    classes: list[list[ENode]]
+    of_number: dict[int, int]
+    types: list[Types | None]
+    definition: list[ENode | None] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Number of e-nodes."""
+        return sum(map(len, self.classes))
+
+
+def take(session: Session, encoder: Encoder, constructors: Mapping[str, Constructor]) -> Snapshot:
+    """Read the e-graph out."""
+    functions = session.functions()
+    ids = _class_numbers(functions, constructors)
+    classes: list[list[ENode]] = [[] for _ in ids]
+    text, number = session.text, session.number
+    of_number = {number(row.inputs[0]): ids[row.output] for row in functions["node"].rows}
+    for name, constructor in constructors.items():
+        has_text = constructor.has_text
+        for row in functions[name].rows:
+            values = row.inputs
+            key = text(values[0]) if has_text else ""
+            classes[ids[row.output]].append(ENode(name, key, tuple([ids[v] for v in values[has_text:]])))
+    snapshot = Snapshot(classes, of_number, [])
+    snapshot.types, snapshot.definition = infer_types(classes, encoder)
+    return snapshot
+
+
+def _class_numbers(functions: Mapping[str, Any], constructors: Mapping[str, Constructor]) -> dict[object, int]:
+    """Dense numbers of the e-classes: those of loaded nodes first, then by appearance."""
+    ids: dict[object, int] = {}
+    for row in functions["node"].rows:
+        ids.setdefault(row.output, len(ids))
+    for name, constructor in constructors.items():
+        has_text = constructor.has_text
+        for row in functions[name].rows:
+            for value in (*row.inputs[has_text:], row.output):
+                ids.setdefault(value, len(ids))
+    return ids
+
+
+def read_provenance(session: Session, constructors: Mapping[str, Constructor]) -> dict[ENode, str]:
+    """Rule that first made each e-node, with classes numbered as ``take`` numbers them right now."""
+    functions = session.functions()
+    ids = _class_numbers(functions, constructors)
+    why: dict[ENode, str] = {}
+    for name, constructor in constructors.items():
+        has_text = constructor.has_text
+        for row in functions[f"why.{name}"].rows:
+            key = session.text(row.inputs[0]) if has_text else ""
+            children = [ids.get(value) for value in row.inputs[has_text:]]
+            if None not in children:
+                why[ENode(name, key, tuple(c for c in children if c is not None))] = session.text(row.output)
+    return why
+
+
+def infer_types(
+    classes: Sequence[Sequence[ENode]], encoder: Encoder
+) -> tuple[list[Types | None], list[ENode | None]]:
+    """Types of all classes, from the leaves up, and the e-nodes that gave them."""
+    types: list[Types | None] = [None] * len(classes)
+    definition: list[ENode | None] = [None] * len(classes)
+    users: list[list[int]] = [[] for _ in classes]
+    for number, nodes in enumerate(classes):
+        for node in nodes:
+            for child in node.children:
+                users[child].append(number)
+    queue = deque(range(len(classes)))
+    while queue:
+        number = queue.popleft()
+        if types[number] is not None:
+            continue
+        for node in classes[number]:
+            if any(types[child] is None for child in node.children):
+                continue
+            found = node_types(node, types, encoder)
+            if found is not None:
+                types[number], definition[number] = found, node
+                queue.extend(user for user in users[number] if types[user] is None)
+                break
+    return types, definition
+
+
+def node_types(node: ENode, types: Sequence[Types | None], encoder: Encoder) -> Types | None:
+    """Types of an e-node given its children's, None while those are unknown."""
+    if node.text and node.constructor.startswith("Call"):
+        return encoder.calls[node.text].types
+    operands = [types[child] for child in node.children]
+    if any(t is None for t in operands):
+        return None
+    first = operands[0]
+    assert first is not None
+    if node.constructor in ("Einsum1", "Einsum2"):
+        return (first[0].with_shape(Spec.parse(node.text).shape),)
+    if node.constructor == ADD:
+        return first
+    op = get_op(encoder.op_name(node.constructor))
+    return op.infer([t[0] for t in operands if t is not None], **dict.fromkeys(op.attrs))

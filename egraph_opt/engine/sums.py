@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""n-ary sums: flattened, collected, sorted and factored outside the e-graph.
+
+Associativity and commutativity of addition as rules make 2^n e-nodes of n terms. Here a sum is read out of the snapshot
+as a list of terms with coefficients, equal terms are collected, and two trees are put back: the canonical one (equal
+sums become equal classes) and factored ones (``x a + x b = x (a + b)`` where that saves operations).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from egraph_opt.engine.encode import ADD, Encoder
+from egraph_opt.engine.session import Row
+from egraph_opt.engine.snapshot import ENode, Snapshot
+from egraph_opt.ir.spec import Scale, Spec, identity
+
+MAX_TERMS = 200
+Terms = dict[int, Scale]
+GroupKey = tuple[str, str, int, int]
+
+
+class Sums:
+    """Keeps what was done over the iterations of one saturation; classes are remembered by a node number of theirs."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        self._encoder = encoder
+        self._first: dict[int, list[tuple[int, Scale]]] = {}
+        self._done: dict[int, set[object]] = defaultdict(set)
+        self._names: dict[ENode, int] = {}
+
+    def step(self, snapshot: Snapshot) -> tuple[dict[str, list[Row]], list[tuple[int, int]]]:
+        """Rows to load and pairs of numbers to unite."""
+        self._snapshot = snapshot
+        self._rows: dict[str, list[Row]] = {}
+        self._made: dict[tuple[str, str, tuple[int, ...]], int] = {}
+        self._number: dict[int, int] = {}
+        for number, c in snapshot.of_number.items():
+            if number < self._number.get(c, 1 << 60):
+                self._number[c] = number
+        unions: list[tuple[int, int]] = []
+        for c, nodes in enumerate(snapshot.classes):
+            if not any(node.constructor == ADD for node in nodes) or snapshot.types[c] is None:
+                continue
+            terms = self._terms(c, 1, frozenset())
+            if len(terms) > MAX_TERMS:
+                continue
+            unions += [(self._name(c), tree) for tree in self._trees(c, terms)]
+        return self._rows, unions
+
+    def _trees(self, c: int, terms: Terms) -> list[int]:
+        """Numbers of the trees that class ``c`` equals and that were not proposed before."""
+        shape = self._snapshot.types[c][0].shape  # type: ignore[index]
+        named = tuple(sorted((self._name(t), k) for t, k in terms.items() if k != 0))
+        done = self._done[self._name(c)]
+        trees = []
+        if named not in done and named:
+            done.add(named)
+            trees.append(self._tree(list(named), shape))
+        groups = self._groups(terms)
+        mark = tuple(sorted((key, len(group)) for key, group in groups))
+        if groups and mark not in done:
+            done.add(mark)
+            for start in range(min(2, len(groups))):
+                trees.append(self._factored(terms, groups, start, shape))
+        return trees
+
+    def _terms(self, c: int, scale: Scale, path: frozenset[int]) -> Terms:
+        """Terms of a class with their coefficients, through sums and multiples of sums."""
+        snapshot = self._snapshot
+        name = self._name(c)
+        if name not in self._first:
+            found = self._definition(c)
+            if found is None:
+                return {c: scale}
+            self._first[name] = [(self._name(q), k) for q, k in found]
+        parts = [(snapshot.of_number.get(n), k) for n, k in self._first[name]]
+        inside = path | {c}
+        if any(q is None or q in inside for q, _ in parts):
+            return {c: scale}
+        total: Terms = {}
+        for q, k in parts:
+            assert q is not None
+            for term, coefficient in self._terms(q, scale * k, inside).items():
+                total[term] = total.get(term, 0) + coefficient
+            if len(total) > MAX_TERMS:
+                break
+        return total
+
+    def _definition(self, c: int) -> list[tuple[int, Scale]] | None:
+        multiple = None
+        for node in self._snapshot.classes[c]:
+            if c in node.children:
+                continue
+            if node.constructor == ADD:
+                return [(node.children[0], 1), (node.children[1], 1)]
+            if node.constructor == "Einsum1" and multiple is None:
+                spec = Spec.parse(node.text)
+                child = node.children[0]
+                plain = spec.inputs[0] == spec.output and spec.is_permutation
+                if plain and any(other.constructor == ADD for other in self._snapshot.classes[child]):
+                    multiple = [(child, spec.scale)]
+        return multiple
+
+    def _groups(self, terms: Terms) -> list[tuple[GroupKey, dict[int, list[int]]]]:
+        """Products that several terms share an operand of: key -> term -> varying operands; best saving first."""
+        shared: dict[GroupKey, dict[int, list[int]]] = defaultdict(dict)
+        for term in terms:
+            for node in self._snapshot.classes[term]:
+                if node.constructor == "Einsum2":
+                    x, y = node.children
+                    shared["Einsum2", node.text, 0, y].setdefault(term, []).append(x)
+                    shared["Einsum2", node.text, 1, x].setdefault(term, []).append(y)
+                elif node.constructor == "Einsum1" and Spec.parse(node.text).is_copy:
+                    if node.children[0] != term and not Spec.parse(node.text).is_identity:
+                        shared["Einsum1", node.text, 0, -1].setdefault(term, []).append(node.children[0])
+        found = []
+        for key, group in shared.items():
+            saving = self._saving(key, len(group))
+            if len(group) > 1 and saving > 0:
+                found.append((-saving, *key, key, group))
+        found.sort(key=lambda item: item[:5])
+        return [(key, group) for *_, key, group in found]
+
+    def _saving(self, key: GroupKey, count: int) -> float:
+        spec = Spec.parse(key[1])
+        operand = spec.count(spec.inputs[key[2]])
+        if key[0] == "Einsum1":
+            if spec.scale not in (1, -1):
+                return 0
+            return (count - 1) * (spec.count(spec.output) - operand) or (0.5 if not spec.is_identity else 0)
+        return (count - 1) * (spec.flops + spec.count(spec.output) - operand)
+
+    def _factored(
+        self, terms: Terms, groups: list[tuple[GroupKey, dict[int, list[int]]]], start: int, shape: tuple[int, ...]
+    ) -> int:
+        """Tree with groups taken out greedily, beginning with group ``start``."""
+        left = dict(terms)
+        parts: list[tuple[int, Scale]] = []
+        for key, group in groups[start:]:
+            members = {term: xs[0] for term, xs in group.items() if term in left}
+            if len(members) < 2 or self._saving(key, len(members)) <= 0:
+                continue
+            inner: Terms = {}
+            for term, x in members.items():
+                inner[x] = inner.get(x, 0) + left.pop(term)
+            spec = Spec.parse(key[1])
+            total = self._tree(
+                sorted((self._name(x), k) for x, k in inner.items() if k != 0), spec.shapes[key[2]]
+            ) if any(inner.values()) else None
+            if total is None:
+                return self._tree(sorted((self._name(t), k) for t, k in terms.items()), shape)
+            if key[0] == "Einsum1":
+                parts.append((self._make("Einsum1", key[1], (total,)), 1))
+            else:
+                other = self._name(key[3])
+                parts.append((self._make("Einsum2", key[1], (total, other) if key[2] == 0 else (other, total)), 1))
+        parts += [(self._name(t), k) for t, k in left.items() if k != 0]
+        return self._tree(sorted(parts), shape)
+
+    def _tree(self, parts: list[tuple[int, Scale]], shape: tuple[int, ...]) -> int:
+        """Left-leaning tree of scaled terms in the given order."""
+        numbers = [n if k == 1 else self._make("Einsum1", identity(shape, k), (n,)) for n, k in parts]
+        total = numbers[0]
+        for n in numbers[1:]:
+            total = self._make(ADD, "", (total, n))
+        return total
+
+    def _make(self, constructor: str, text: str, operands: tuple[int, ...]) -> int:
+        key = (constructor, text, operands)
+        if key not in self._made:
+            self._made[key] = self._encoder.row(self._rows, constructor, (text,) if text else (), operands)
+        return self._made[key]
+
+    def _name(self, c: int) -> int:
+        """A number of the class; a class that rules made gets one through its definition."""
+        if c not in self._number:
+            stack = [c]
+            while stack:
+                top = stack[-1]
+                node = self._snapshot.definition[top]
+                assert node is not None, "a class without a well-founded e-node"
+                missing = [q for q in node.children if q not in self._number]
+                if missing:
+                    stack += missing
+                    continue
+                stack.pop()
+                if top not in self._number:
+                    operands = tuple(self._number[q] for q in node.children)
+                    self._number[top] = self._make(node.constructor, node.text, operands)
+        return self._number[c]
