@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The roofline model: every kernel takes the longer of its arithmetic and its traffic, plus a start.
+
+Whole graphs are priced kernel by kernel after fusion. A single e-node does not know its neighbours, so its price holds
+what it adds in the usual case: elementwise work costs arithmetic and a share of its traffic, a product reads stored
+operands, a layout change next to nothing.
+
+Source:
+    Williams, Waterman, Patterson, "Roofline", CACM 52(4), 2009.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from egraph_opt.cost.count import alone
+from egraph_opt.cost.device import Device
+from egraph_opt.cost.kernels import Kernel, kernels
+from egraph_opt.cost.work import Kind, Product, Work, moves_only, node_key, work
+from egraph_opt.ir import Graph, Node, TensorType
+from egraph_opt.ir.types import itemsize
+
+FUSED_SHARE = 0.25
+"""Share of the traffic of an elementwise node that is paid on average: the rest stays in registers by fusion."""
+
+MOVED_SHARE = 0.02
+"""The same for nodes that only place elements: mostly they become index arithmetic of their reader."""
+
+NODE_SECONDS = 1e-10
+"""Price of existing [s]: of two equally fast programs the one with fewer nodes wins."""
+
+_ROUTINE_SPEED = {"triangular_solve": 6.0, "conv_general_dilated": 9.0, "dot_general": 15.0, "ragged_dot": 10.0}
+"""Routines that run faster than a factorisation, as multiples of its share of the peak."""
+
+
+class Roofline:
+    """Seconds on a device.
+
+    Args:
+        device: its rates.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.name = f"roofline ({device.name})"
+        self._known: dict[Hashable, float] = {}
+
+    def node_cost(self, node: Node, operand_types: Sequence[TensorType]) -> float:
+        """Price of one e-node [s]."""
+        key = node_key(node, operand_types)
+        price = self._known.get(key)
+        if price is None:
+            price = self._known[key] = NODE_SECONDS + self._node_seconds(node, operand_types)
+        return price
+
+    def graph_seconds(self, graph: Graph, free: frozenset[int] = frozenset()) -> float:
+        """Run time of a whole program after fusion, Python's call not included [s]."""
+        return sum((self.kernel_seconds(kernel) * kernel.times for kernel in kernels(graph, free)), 0.0)
+
+    def kernel_seconds(self, kernel: Kernel) -> float:
+        """Run time of one run of a kernel [s]."""
+        device = self.device
+        if kernel.kind in (Kind.CONTRACTION, Kind.LIBRARY, Kind.OPAQUE):
+            seconds = self._routine(kernel.kind, kernel.op, kernel.flops, kernel.bytes, kernel.dtype, kernel.product)
+            return device.launch_seconds + seconds
+        busy = self._arithmetic(kernel.flops, kernel.transcendentals, kernel.dtype)
+        return device.launch_seconds + max(busy, kernel.bytes / device.bandwidth_for(kernel.bytes))
+
+    def _node_seconds(self, node: Node, operand_types: Sequence[TensorType]) -> float:
+        own = work(node, operand_types)
+        if own.kind in (Kind.NOTHING, Kind.ALIAS):
+            return 0.0
+        if own.kind is Kind.CONTROL:
+            return self.graph_seconds(alone(node, operand_types))
+        if own.kind is Kind.FUSED:
+            return self._fused(node, own)
+        nbytes = sum(own.reads) + own.writes + _copied(own)
+        if own.kind is Kind.REDUCTION:
+            busy = self._arithmetic(own.flops, own.transcendentals, own.dtype)
+            return self.device.launch_seconds + max(busy, nbytes / self.device.bandwidth_for(nbytes))
+        seconds = self._routine(own.kind, node.op, own.flops, nbytes, own.dtype, own.product)
+        return self.device.launch_seconds + seconds
+
+    def _fused(self, node: Node, own: Work) -> float:
+        device = self.device
+        if node.op == "einsum" and len(node.operands) == 1 and moves_only(node.attr("spec")):
+            nbytes = own.reads[0] + own.writes
+            return MOVED_SHARE * (nbytes / device.bandwidth_for(nbytes) + device.launch_seconds)
+        # Terms of a sum are mostly stored: inputs, or products. Without their full traffic, adding two large matrices
+        # before one matrix-vector product would look cheaper than two products.
+        traffic = float(sum(own.reads)) if node.op == "add" else FUSED_SHARE * (sum(own.reads) + own.writes)
+        busy = self._arithmetic(own.flops, own.transcendentals, own.dtype)
+        return busy + traffic / device.bandwidth_for(traffic) + FUSED_SHARE * device.launch_seconds
+
+    def _arithmetic(self, flops: float, transcendentals: float, dtype: str) -> float:
+        share = self.device.vector_rate(itemsize(dtype)) / self.device.vector_flops
+        return flops / (self.device.vector_flops * share) + transcendentals / (self.device.transcendentals * share)
+
+    def _routine(self, kind: Kind, op: str, flops: float, nbytes: float, dtype: str, product: Product | None) -> float:
+        """Product, library routine or unknown primitive [s]."""
+        device = self.device
+        traffic = nbytes / device.bandwidth_for(nbytes)
+        if product is not None and product.is_matvec:
+            return traffic / device.matvec_efficiency
+        if product is not None:
+            narrow = device.narrow * (1.0 / product.m + 1.0 / product.n + 1.0 / product.k)
+            return max(flops * (1.0 + narrow) / device.product_rate(dtype), traffic)
+        if kind is Kind.OPAQUE:
+            return max(flops / device.vector_rate(itemsize(dtype)), traffic)
+        speed = min(1.0, device.routine_efficiency * _ROUTINE_SPEED.get(op, 1.0))
+        return max(flops / (device.product_rate(dtype) * speed), traffic)
+
+
+def _copied(own: Work) -> float:
+    """Bytes moved to bring the operands and the result of a product into matrix order [byte]."""
+    if own.product is None:
+        return 0.0
+    return 2.0 * sum(b for b, copied in zip((*own.reads, own.writes), own.product.copies, strict=True) if copied)
