@@ -7,6 +7,7 @@ The rest of the package takes these names from here, so a JAX release that moves
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,10 +26,11 @@ mlir_stablehlo: Any = _stablehlo
 def mlir_context() -> Any:
     """An MLIR context with the dialects that JAX uses registered.
 
-    A bare ``ir.Context()`` cannot parse StableHLO, and the function that makes JAX's contexts is private: the context of
-    any lowering serves.
+    A bare ``ir.Context()`` cannot parse StableHLO, and the function that makes JAX's contexts is private: the context
+    of any lowering serves.
     """
-    return jax.jit(lambda x: x).lower(0.0).compiler_ir("stablehlo").context
+    module: Any = jax.jit(lambda x: x).lower(0.0).compiler_ir("stablehlo")
+    return module.context
 
 
 def refine_polymorphic_shapes(module: bytes) -> bytes:
@@ -46,7 +48,55 @@ def x64_enabled() -> Iterator[None]:
 
 def geqrf(a: Any) -> tuple[Any, Any]:
     """Householder QR in LAPACK's packed form: private in 0.10 and 0.11."""
-    from jax._src.lax.linalg import geqrf as packed  # noqa: PLC0415, TID251
+    from jax._src.lax.linalg import geqrf as packed  # noqa: TID251
 
     factors, taus = packed(a)
     return factors, taus
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _code_line(code: Any, instruction: int) -> int:
+    from jax._src.lib import xla_client  # noqa: PLC0415, TID251
+
+    line: int = xla_client.Traceback.code_addr2line(code, instruction)
+    return line
+
+
+def user_line(traceback: Any) -> tuple[str, int] | None:
+    """File and line of the innermost frame outside JAX and the standard library: half public in 0.10 and 0.11.
+
+    ``source_info_util.user_frame`` also finds the columns, which takes most of its time.
+    """
+    from jax._src.source_info_util import is_user_filename  # noqa: PLC0415, TID251
+
+    if traceback is None:
+        return None
+    codes, instructions = traceback.raw_frames()
+    for code, instruction in zip(codes, instructions, strict=True):
+        if is_user_filename(code.co_filename):
+            return code.co_filename, _code_line(code, instruction)
+    return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _scopes(path: str) -> Any:
+    from jax._src.source_info_util import NameStack, Scope  # noqa: PLC0415, TID251
+
+    return NameStack(tuple(Scope(part) for part in path.split("/") if part))
+
+
+def source_context(traceback: Any, scope: str) -> contextlib.AbstractContextManager[Any]:
+    """Equations bound inside carry this traceback and lie under this ``named_scope`` path: private in 0.10 and 0.11."""
+    from jax._src.source_info_util import current_name_stack, user_context  # noqa: PLC0415, TID251
+
+    context: contextlib.AbstractContextManager[Any] = user_context(
+        traceback, name_stack=current_name_stack() + _scopes(scope)
+    )
+    return context
+
+
+def hide_frames(path: str) -> None:
+    """Files whose names begin so are not shown as user code in tracebacks and metadata: private in 0.10 and 0.11."""
+    from jax._src.source_info_util import register_exclusion  # noqa: PLC0415, TID251
+
+    register_exclusion(path)

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The operations: one record each, in files by family, registered by importing this package."""
 
+from egraph_opt.ops import choice as _choice  # noqa: F401
+from egraph_opt.ops import einsum as _einsum  # noqa: F401
+from egraph_opt.ops import elementwise as _elementwise  # noqa: F401
+from egraph_opt.ops import layout as _layout  # noqa: F401
+from egraph_opt.ops import leaves as _leaves  # noqa: F401
 from egraph_opt.ops.op import Example as Example
 from egraph_opt.ops.op import Op as Op
 from egraph_opt.ops.op import Trait as Trait

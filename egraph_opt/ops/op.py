@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from egraph_opt.ir import TensorType
+from egraph_opt.ir import Attrs, TensorType
+from egraph_opt.ir.attrs import freeze
 
 Types = Sequence[TensorType]
 Infer = Callable[..., tuple[TensorType, ...]]
@@ -55,10 +56,15 @@ class Op:
         attrs: names of the static attributes, in order.
         infer: ``infer(operand_types, **attrs) -> result types``; raises ``ShapeError`` or ``DTypeError``.
         lower: ``lower(*arrays, **attrs) -> array`` (or a sequence of arrays for several results), plain ``jax.lax``.
-        flops: ``flops(operand_types, result_types, **attrs)`` arithmetic operations [flop], transcendental ones excluded.
+        flops: ``flops(operand_types, result_types, **attrs)`` arithmetic operations [flop] without transcendental ones.
         transcendentals: evaluations of exp, log, tanh, pow, division ... per result element, weighted so that one
             exponential counts 1.
-        captures: names of the jaxpr primitives this operation stands for one to one (same parameters as attributes).
+        captures: names of the jaxpr primitives this operation stands for one to one; ``from_params`` turns their
+            parameters into attributes of the same names.
+        fixed: parameters that are no attributes because the operation stands for one value of them only.
+        ignored: parameters that are no attributes because the Graph holds elsewhere what they say.
+        nested: whether ``lower`` takes the keyword ``run``, which makes a function of lists of a sub-graph.
+        precise: whether ``lower`` takes the keyword ``precision`` (of matrix products, ``Graph.precision``).
         traits: see ``Trait``.
         examples: at least one.
         source: where the operation is specified.
@@ -72,6 +78,10 @@ class Op:
     flops: Flops
     transcendentals: float = 0.0
     captures: tuple[str, ...] = ()
+    fixed: tuple[tuple[str, Any], ...] = ()
+    ignored: tuple[str, ...] = ()
+    nested: bool = False
+    precise: bool = False
     traits: frozenset[Trait] = frozenset()
     examples: tuple[Example, ...]
     source: str
@@ -81,6 +91,21 @@ class Op:
     def constructor(self) -> str:
         """Name in the e-graph."""
         return "".join(part.capitalize() for part in self.name.replace("-", "_").split("_"))
+
+    def from_params(self, params: Mapping[str, Any]) -> Attrs | None:
+        """Attributes, in the order of the record, of a captured equation with these parameters.
+
+        Returns:
+            ``None`` when a parameter has a value, or a name, that the operation does not stand for: the equation then
+            stays opaque.
+        """
+        fixed = dict(self.fixed)
+        for name, value in params.items():
+            if name in fixed and value is not fixed[name] and value != fixed[name]:
+                return None
+            if name not in fixed and name not in self.ignored and name not in self.attrs:
+                return None
+        return tuple((name, freeze(params[name])) for name in self.attrs if name in params)
 
 
 _OPS: dict[str, Op] = {}

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps that compute a Graph: which nodes, in which order, spelled how.
+
+Spelling is decided here, once per Graph and before tracing: narrow products that the Graph writes as wide ones are
+recovered, and sums take their negated terms by subtraction. Nodes that no root needs are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jax import lax
+
+from egraph_opt.ir import Graph, Node, Spec
+from egraph_opt.ir.attrs import thaw
+from egraph_opt.ir.types import is_floating, is_integer, itemsize
+from egraph_opt.ops import get_op
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One call.
+
+    Args:
+        number: node whose value it makes.
+        node: the node.
+        function: what is called.
+        operands: nodes whose values are passed.
+        kwargs: static arguments.
+    """
+
+    number: int
+    node: Node
+    function: Callable[..., Any]
+    operands: tuple[int, ...]
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+Run = Callable[[Graph], Callable[[Sequence[Any]], list[Any]]]
+
+
+def plan(graph: Graph, precision: str | None, run: Run) -> list[Step]:
+    """Steps in an order that keeps that of the effects.
+
+    Args:
+        graph: what to compute.
+        precision: of every matrix product.
+        run: makes a function of a sub-graph.
+    """
+    steps: dict[int, Step] = {}
+    for number in schedule(graph):
+        steps[number] = _step(graph, number, precision, run)
+    needed = set()
+    stack = [*graph.outputs, *graph.effects]
+    while stack:
+        number = stack.pop()
+        if number not in needed:
+            needed.add(number)
+            stack.extend(steps[number].operands)
+    return [step for number, step in steps.items() if number in needed]
+
+
+def schedule(graph: Graph) -> Iterator[int]:
+    """Node numbers, operands before users, effects in their order."""
+    if list(graph.effects) == sorted(graph.effects):
+        yield from range(len(graph.nodes))
+        return
+    done: set[int] = set()
+    for root in (*graph.effects, *range(len(graph.nodes))):
+        stack = [(root, False)]
+        while stack:
+            number, ready = stack.pop()
+            if number in done:
+                continue
+            if ready:
+                done.add(number)
+                yield number
+            else:
+                stack.append((number, True))
+                stack.extend((q, False) for q in reversed(graph.nodes[number].operands))
+
+
+def _step(graph: Graph, number: int, precision: str | None, run: Run) -> Step:
+    node = graph.nodes[number]
+    if node.op == "constant":
+        value = np.asarray(thaw(node.attr("value")), np.dtype(node.type.dtype))
+        return Step(number, node, lambda: value, ())
+    if node.op == "add":
+        return _sum_step(graph, number, node)
+    op = get_op(node.op)
+    kwargs = node.kwargs
+    operands = node.operands
+    if op.precise:
+        kwargs["precision"] = precision
+    if op.nested:
+        kwargs["run"] = run
+    if node.op == "einsum":
+        narrow = narrow_operands(graph, node)
+        if narrow:
+            operands = narrow
+            kwargs["accumulate"] = np.dtype(node.type.dtype)
+    return Step(number, node, op.lower, operands, kwargs)
+
+
+def narrow_operands(graph: Graph, node: Node) -> tuple[int, ...] | None:
+    """Operands of a contraction before they were widened, when the product of the narrow ones is the same.
+
+    The hardware product takes narrow operands and accumulates in the wide type. That is exact where the product of two
+    narrow values is exact in the wide type: integers of half the width and floats of half the significand or less
+    (bfloat16 and float16 in float32, float32 in float64). Values are then the same up to the order of the sum.
+    """
+    if len(node.operands) != 2 or not Spec.parse(node.attr("spec")).summed:
+        return None
+    inner = [graph.nodes[q] for q in node.operands]
+    if any(n.op != "convert_element_type" for n in inner):
+        return None
+    narrow = tuple(n.operands[0] for n in inner)
+    dtypes = {graph.nodes[q].type.dtype for q in narrow}
+    if len(dtypes) != 1:
+        return None
+    small, wide = dtypes.pop(), node.type.dtype
+    fits = 2 * itemsize(small) <= itemsize(wide)
+    same_kind = (is_floating(small) and is_floating(wide)) or (is_integer(small) and is_integer(wide))
+    signs = small.startswith("uint") == wide.startswith("uint") or small.startswith("uint")
+    return narrow if fits and same_kind and signs else None
+
+
+def _sum_step(graph: Graph, number: int, node: Node) -> Step:
+    terms = [negated_term(graph, q) for q in node.operands]
+    if terms[0][1] and not terms[1][1]:
+        terms[:2] = terms[1::-1]  # -a + b is b - a, bit for bit
+    signs = [negative for _, negative in terms]
+    first = node.operands[0] if signs[0] else terms[0][0]
+
+    def total(*values: Any) -> Any:
+        result = values[0]
+        for value, negative in zip(values[1:], signs[1:], strict=True):
+            result = lax.sub(result, value) if negative else lax.add(result, value)
+        return result
+
+    return Step(number, node, total, (first, *(q for q, _ in terms[1:])))
+
+
+def negated_term(graph: Graph, number: int) -> tuple[int, bool]:
+    """The operand and True for a plain negation; a term as it is and False else."""
+    node = graph.nodes[number]
+    if node.op == "einsum" and len(node.operands) == 1:
+        spec = Spec.parse(node.attr("spec"))
+        if spec.scale == -1 and spec.inputs[0] == spec.output and len(set(spec.output)) == len(spec.output):
+            return node.operands[0], True
+    return number, False

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How an einsum is spelled in ``jax.lax``: which spelling XLA runs fastest was measured, see docs/ops.md.
+
+A contraction is one ``dot_general`` whose natural result order is the wanted one where an order of the operands gives
+it; a product without contraction is a multiplication. Diagonals are read by a strided slice and written by a select,
+so that infinities and NaN beside them do not spread.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from jax import lax
+
+from egraph_opt.ir import Spec
+from egraph_opt.ir.spec import Scale
+
+_NARROW_FLOATS = ("bfloat16", "float16", "float8", "float4")
+
+
+def lower_einsum(*operands: Any, spec: str, precision: Any = None, accumulate: Any = None) -> Any:
+    """The einsum of one or two arrays.
+
+    Args:
+        operands: arrays of one element type.
+        spec: text of the spec.
+        precision: of the matrix product.
+        accumulate: wider element type of the sum of products and of the result (two operands only).
+    """
+    parsed = Spec.parse(spec)
+    if len(operands) == 1:
+        return _one(operands[0], parsed)
+    if not parsed.is_pure:
+        return _impure(operands, parsed, precision)
+    x, y = operands
+    contracted = [c for c in parsed.inputs[0] if c not in parsed.output]
+    if not contracted:
+        return lax.mul(_align(x, parsed.inputs[0], parsed), _align(y, parsed.inputs[1], parsed))
+    return _dot(x, y, parsed, contracted, precision, accumulate)
+
+
+def _dot(x: Any, y: Any, spec: Spec, contracted: list[str], precision: Any, accumulate: Any) -> Any:
+    first, second = spec.inputs
+    batch = [c for c in spec.output if c in first and c in second]
+    orders = [(x, y, first, second), (y, x, second, first)]
+    plans = [(*plan, _natural(batch, contracted, plan[2], plan[3])) for plan in orders]
+    a, b, p, q, result = next((plan for plan in plans if plan[4] == spec.output), plans[0])
+    numbers = (
+        (tuple(map(p.index, contracted)), tuple(map(q.index, contracted))),
+        (tuple(map(p.index, batch)), tuple(map(q.index, batch))),
+    )
+    out = lax.dot_general(a, b, numbers, precision=precision, preferred_element_type=accumulate)
+    return _permute(out, result, spec.output)
+
+
+def _natural(batch: list[str], contracted: list[str], first: str, second: str) -> str:
+    free = (c for word in (first, second) for c in word if c not in batch and c not in contracted)
+    return "".join([*batch, *free])
+
+
+def _align(x: Any, word: str, spec: Spec) -> Any:
+    """``x`` as a factor of an elementwise product over the result's letters."""
+    if word == spec.output:
+        return x
+    order = "".join(c for c in spec.output if c in word)
+    x = _permute(x, word, order)
+    if order == spec.output:
+        return x
+    return lax.broadcast_in_dim(x, spec.shape, tuple(map(spec.output.index, order)))
+
+
+def _permute(x: Any, word: str, order: str) -> Any:
+    return x if word == order else lax.transpose(x, tuple(map(word.index, order)))
+
+
+def _impure(operands: tuple[Any, ...], spec: Spec, precision: Any) -> Any:
+    from egraph_opt.ir.spec_algebra import purify
+
+    pure = purify(spec.inputs, spec.output, spec.sizes, spec.scale)
+    x = _one(operands[0], Spec.parse(pure.before_x)) if pure.before_x else operands[0]
+    y = _one(operands[1], Spec.parse(pure.before_y)) if pure.before_y else operands[1]
+    core = lower_einsum(x, y, spec=pure.core, precision=precision)
+    return _one(core, Spec.parse(pure.post)) if pure.post else core
+
+
+def _one(x: Any, spec: Spec) -> Any:
+    word, output = spec.inputs[0], spec.output
+    x, word = _read_diagonals(x, word)
+    kept = "".join(c for c in word if c in output)
+    if kept != word:
+        x = _sum(x, tuple(place for place, c in enumerate(word) if c not in output))
+    order = "".join(c for c in dict.fromkeys(output) if c in kept)
+    x = _scaled(_permute(x, kept, order), spec.scale)
+    if order == output:
+        return x
+    wide = lax.broadcast_in_dim(x, spec.shape, tuple(map(output.index, order)))
+    return _off_diagonal_zero(wide, output)
+
+
+def _read_diagonals(x: Any, word: str) -> tuple[Any, str]:
+    """Merge repeated letters: the diagonal of n x n is every (n+1)-th element of the flat matrix."""
+    for letter in dict.fromkeys(word):
+        count = word.count(letter)
+        if count == 1:
+            continue
+        if letter * count not in word:
+            place = word.index(letter)
+            others = word.replace(letter, "")
+            order = others[:place] + letter * count + others[place:]
+            places = [i for i, c in enumerate(word) if c == letter]
+            it = iter(places)
+            x = lax.transpose(x, tuple(next(it) if c == letter else word.index(c) for c in order))
+            word = order
+        place = word.index(letter)
+        n = x.shape[place]
+        flat = (*x.shape[:place], n**count, *x.shape[place + count :])
+        stride = sum(n**i for i in range(count))
+        strides = tuple(stride if axis == place else 1 for axis in range(len(flat)))
+        x = lax.slice(lax.reshape(x, flat), (0,) * len(flat), flat, strides)
+        word = word[:place] + letter + word[place + count :]
+    return x, word
+
+
+def _sum(x: Any, axes: tuple[int, ...]) -> Any:
+    """Sum in the element type; the 16-bit floats and narrower are accumulated in float32, as XLA's products are."""
+    dtype = x.dtype
+    if str(dtype).startswith(_NARROW_FLOATS):
+        return lax.convert_element_type(lax.reduce_sum(lax.convert_element_type(x, np.float32), axes), dtype)
+    return lax.reduce_sum(x, axes)
+
+
+def _scaled(x: Any, scale: Scale) -> Any:
+    if scale == 1:
+        return x
+    if scale == -1:
+        return lax.neg(x)
+    return lax.mul(x, lax.full_like(x, typed_scale(scale, x.dtype)))
+
+
+def typed_scale(scale: Scale, dtype: Any) -> Any:
+    """The factor as a scalar of the element type; integers wrap around as their products do."""
+    kind = np.dtype(dtype)
+    if isinstance(scale, int) and np.issubdtype(kind, np.integer):
+        bits = np.iinfo(kind).bits
+        return np.array(scale & ((1 << bits) - 1), f"uint{bits}").astype(kind)
+    return np.array(scale).astype(kind)
+
+
+def _off_diagonal_zero(x: Any, output: str) -> Any:
+    mask = None
+    for letter in dict.fromkeys(output):
+        places = [place for place, c in enumerate(output) if c == letter]
+        for place in places[1:]:
+            rows = lax.broadcasted_iota(np.int32, x.shape, places[0])
+            same = lax.eq(rows, lax.broadcasted_iota(np.int32, x.shape, place))
+            mask = same if mask is None else lax.bitwise_and(mask, same)
+    return x if mask is None else lax.select(mask, x, lax.full_like(x, 0))
