@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nested calls: which are inlined, and what inlining must not lose.
+
+Bodies of functions with custom derivatives are inlined, and the fact is noted: whoever differentiates the optimised
+function must then take the derivative from the original. A rematerialised backward pass gets the barrier around its
+operands that JAX itself lowers it with, or sharing with the forward pass would undo the checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.extend.core as jex
+
+from egraph_opt.capture.general import opaque
+from egraph_opt.capture.places import function_place, is_jax_internal
+from egraph_opt.capture.scope import Scope, tensor_type
+
+JITS = frozenset({"jit", "pjit"})
+PLAIN = frozenset({"closed_call", "core_call", "core_closed_call", "call"})
+CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"})
+REMAT = frozenset({"remat2", "remat", "checkpoint"})
+
+SAME_DERIVATIVE = frozenset({"softmax", "_softmax"})
+"""JAX's own functions with a rule whose bodies have the same derivative everywhere; ``relu`` is none (0 at 0, not 1/2)."""
+
+
+def inlined(scope: Scope, eqn: Any) -> Any:
+    """The closed jaxpr to inline in the place of an equation, or None."""
+    name = eqn.primitive.name
+    params = eqn.params
+    if name in JITS:
+        return None if _is_sharded(params) else params["jaxpr"]
+    if name in PLAIN:
+        return _closed(params.get("call_jaxpr") or params["jaxpr"])
+    if name in CUSTOM:
+        body = _closed(params.get("call_jaxpr") or params.get("fun_jaxpr"))
+        _note_custom(scope, name, body)
+        return body
+    if name in REMAT:
+        scope.shared.has_checkpoint = True
+        return _closed(params["jaxpr"])
+    return None
+
+
+def barrier(scope: Scope, eqn: Any, operands: list[int]) -> list[int]:
+    """Operands of an inlined call; those of a rematerialised computation stand behind a barrier."""
+    if eqn.primitive.name not in REMAT or not eqn.params.get("differentiated"):
+        return operands
+    prevent = eqn.params.get("prevent_cse", True)
+    flags = (prevent,) * len(operands) if isinstance(prevent, bool) else tuple(prevent)
+    held = [x for x, flag in zip(operands, flags, strict=True) if flag]
+    if not held:
+        return operands
+    primitive = jex.primitives.optimization_barrier_p
+    types = [scope.type(x) for x in held]
+    results = iter(opaque(scope, primitive, {}, held, types))
+    return [next(results) if flag else x for x, flag in zip(operands, flags, strict=True)]
+
+
+def is_internal(jaxpr: Any) -> bool:
+    """Whether a jaxpr was traced from a function of JAX itself."""
+    return is_jax_internal(function_place(jaxpr)[1])
+
+
+def _closed(jaxpr: Any) -> Any:
+    return jaxpr if hasattr(jaxpr, "consts") else jex.ClosedJaxpr(jaxpr, ())
+
+
+def _note_custom(scope: Scope, name: str, body: Any) -> None:
+    function, file = function_place(body.jaxpr)
+    if name != "custom_jvp_call" or not is_jax_internal(file) or function not in SAME_DERIVATIVE:
+        scope.shared.custom_derivatives.setdefault(function or name)
+
+
+def _is_sharded(params: Any) -> bool:
+    """Whether a jitted call asks for a placement over several devices; inlining would drop it."""
+    shardings: Sequence[Any] = (*params.get("in_shardings", ()), *params.get("out_shardings", ()))
+    return any(len(getattr(s, "device_set", ())) > 1 for s in shardings)
+
+
+def types_of(atoms: Sequence[Any]) -> list[Any]:
+    """Strong types of variables."""
+    return [tensor_type(a.aval).strong() for a in atoms]

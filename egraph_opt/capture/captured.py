@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What capture returns: the Graph and everything needed to call it in the place of the function.
+
+The graph's inputs are the argument leaves followed by the closed-over arrays, whose values are not looked at unless
+the caller says that they are constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.extend.core as jex
+
+from egraph_opt.capture.arguments import Arguments
+from egraph_opt.capture.interpreter import run
+from egraph_opt.capture.scope import Scope, Shared, tensor_type
+from egraph_opt.capture.trace import Trace, trace
+from egraph_opt.ir import Graph, Source
+from egraph_opt.ir.numerics import Numerics
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A captured program.
+
+    Args:
+        graph: the program; its inputs are the argument leaves, then ``constants``.
+        arguments: the arguments it was captured with.
+        in_tree: tree of ``(args, kwargs)`` without static parts.
+        out_tree: tree of the results.
+        constants: closed-over arrays, shared where the function shares them.
+        leaf_names: a readable name of each argument leaf.
+        tracebacks: where each source of the graph's nodes was traced.
+        jaxpr: the program as JAX traced it.
+        original: ``original(*leaves, *constants)`` runs that jaxpr and returns the flat results.
+        donated: which leaves the function, if it is jitted, donates.
+        custom_derivatives: functions with a derivative of their own whose bodies were inlined. Differentiating the
+            graph instead of the original may give another derivative.
+        has_checkpoint: whether the function holds rematerialised parts, which were inlined.
+    """
+
+    graph: Graph
+    arguments: Arguments
+    in_tree: Any
+    out_tree: Any
+    constants: tuple[Any, ...]
+    leaf_names: tuple[str, ...]
+    tracebacks: Mapping[Source, Any] = field(repr=False)
+    jaxpr: Any = field(repr=False)
+    original: Callable[..., list[Any]] = field(repr=False)
+    donated: tuple[bool, ...] = ()
+    custom_derivatives: tuple[str, ...] = ()
+    has_checkpoint: bool = False
+
+    @property
+    def has_custom_derivatives(self) -> bool:
+        """Whether the derivative must be taken from ``original``."""
+        return bool(self.custom_derivatives)
+
+
+def capture(
+    fn: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any] | None = None,
+    *,
+    static_argnums: int | Sequence[int] = (),
+    static_argnames: str | Sequence[str] = (),
+    fold_constants: bool = False,
+    strict: bool = False,
+    numerics: Numerics = Numerics.REASSOCIATE,
+) -> Captured:
+    """Capture ``fn(*args, **kwargs)``.
+
+    Args:
+        fn: a JAX-traceable function.
+        args: arrays, numbers, ``jax.ShapeDtypeStruct`` or trees of them; only their types matter.
+        kwargs: keyword arguments, likewise.
+        static_argnums: positions of arguments that are part of the program, as in ``jax.jit``.
+        static_argnames: their names.
+        fold_constants: closed-over arrays never change: structure in their values may be used.
+        strict: a primitive without an op is an error.
+        numerics: class of simplification that may be made while capturing.
+
+    Returns:
+        The graph and what belongs to it.
+
+    Raises:
+        ArgumentError: the arguments do not fit the function.
+        UnsupportedOpError: a primitive without an op, under ``strict``.
+    """
+    arguments = Arguments.flatten(fn, args, kwargs, static_argnums, static_argnames)
+    traced = trace(fn, arguments)
+    shared = Shared(fold_constants=fold_constants, strict=strict, numerics=numerics)
+    graph = _graph(Scope(shared), traced, arguments.names)
+    return Captured(
+        graph=graph,
+        arguments=arguments,
+        in_tree=arguments.tree,
+        out_tree=traced.out_tree,
+        constants=tuple(shared.constants),
+        leaf_names=arguments.names,
+        tracebacks=shared.places.tracebacks,
+        jaxpr=traced.jaxpr,
+        original=_original(traced.jaxpr, shared.constants),
+        donated=traced.donated,
+        custom_derivatives=tuple(shared.custom_derivatives),
+        has_checkpoint=shared.has_checkpoint,
+    )
+
+
+def _graph(scope: Scope, traced: Trace, names: Sequence[str]) -> Graph:
+    jaxpr = traced.jaxpr.jaxpr
+    inputs = [scope.new_input(tensor_type(v.aval), name) for v, name in zip(jaxpr.invars, names, strict=True)]
+    outputs = run(scope, jaxpr, traced.jaxpr.consts, [scope.squeezed(x) for x in inputs])
+    scope.sources = ()
+    true = [scope.true(x, atom.aval) for x, atom in zip(outputs, jaxpr.outvars, strict=True)]
+    weak = [tensor_type(atom.aval).weak for atom in jaxpr.outvars]
+    return scope.emitter.build(true, scope.effects, weak, scope.shared.precision)
+
+
+def _original(jaxpr: Any, constants: Sequence[Any]) -> Callable[..., list[Any]]:
+    """The traced program as a flat function of leaves and constants; nested constants stay inside."""
+    count = len(jaxpr.jaxpr.invars)
+    place = {id(array): i for i, array in enumerate(constants)}
+    own = [place[id(array)] for array in jaxpr.consts]
+
+    def original(*operands: Any) -> list[Any]:
+        leaves, extra = operands[:count], operands[count:]
+        closed = jex.ClosedJaxpr(jaxpr.jaxpr, [extra[i] for i in own])
+        results: list[Any] = jex.jaxpr_as_fun(closed)(*leaves)
+        return results
+
+    return original

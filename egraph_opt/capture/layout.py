@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Layout and reductions on squeezed tensors: axes are renumbered, dimensions of size 1 that play no part are left out.
+
+Where an axis of size 1 does play a part (it is padded, or concatenated along) it is put back by a reshape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from egraph_opt.capture import indexing
+from egraph_opt.capture.general import attributes
+from egraph_opt.capture.products import spread, transposed
+from egraph_opt.capture.scope import Handler, Scope, squeeze, tensor_type
+from egraph_opt.ir import TensorType
+from egraph_opt.ir.types import is_numeric
+from egraph_opt.ops import op_of_primitive
+
+MAX_RANK = 52
+
+
+def emit(
+    scope: Scope, primitive: str, operands: Sequence[int], params: Mapping[str, Any], shape: Sequence[int], dtype: str
+) -> int | None:
+    """The op of a primitive with changed parameters, or None where there is no record that can hold them."""
+    op = op_of_primitive(primitive)
+    attrs = None if op is None else attributes(op, params)
+    if op is None or attrs is None:
+        return None
+    return scope.add(op.name, operands, attrs, TensorType(tuple(shape), dtype))
+
+
+def one(number: int | None) -> list[int] | None:
+    """A result list of one node, unless there is none."""
+    return None if number is None else [number]
+
+
+def _shape(eqn: Any, operand: int = 0) -> tuple[int, ...]:
+    return tuple(eqn.invars[operand].aval.shape)
+
+
+def _dtype(eqn: Any) -> str:
+    return str(eqn.outvars[0].aval.dtype)
+
+
+def _same_elements(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    """squeeze, expand_dims, and copies without effect: the squeezed tensor is the same."""
+    return [scope.emitter.reshape(operands[0], squeeze(eqn.outvars[0].aval.shape), scope.sources)]
+
+
+def _reshape(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    if len(operands) != 1 or eqn.params.get("sharding") is not None:
+        return None
+    x = operands[0]
+    if eqn.params.get("dimensions") is not None:
+        moved = transposed(scope, x, _shape(eqn), eqn.params["dimensions"])
+        if moved is None:
+            return None
+        x = moved[0]
+    return [scope.emitter.reshape(x, squeeze(eqn.outvars[0].aval.shape), scope.sources)]
+
+
+def _iota(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    params = eqn.params
+    if operands or params.get("sharding") is not None:
+        return None
+    shape, axis, dtype = tuple(eqn.outvars[0].aval.shape), params["dimension"], _dtype(eqn)
+    n = shape[axis]
+    if n == 1:
+        type = TensorType(squeeze(shape), dtype)
+        return [scope.emitter.uniform(0, type, scope.sources)]
+    line = emit(scope, "iota", [], {**params, "shape": (n,), "dimension": 0}, (n,), dtype)
+    if line is None:
+        return None
+    return [spread(scope, line, tuple(n if i == axis else 1 for i in range(len(shape))), shape)]
+
+
+def kept_axes(shape: Sequence[int], needed: Sequence[int] = ()) -> list[int]:
+    """Axes that a squeezed tensor has, and those that must be there although their size is 1."""
+    return [i for i, n in enumerate(shape) if n != 1 or i in needed]
+
+
+def at(scope: Scope, x: int, shape: Sequence[int], axes: Sequence[int]) -> int:
+    """``x`` with exactly these axes of its true shape."""
+    return scope.emitter.reshape(x, tuple(shape[i] for i in axes), scope.sources)
+
+
+def _slice(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    params = eqn.params
+    return one(
+        sliced(scope, operands[0], _shape(eqn), params["start_indices"], params["limit_indices"], params["strides"])
+    )
+
+
+def sliced(
+    scope: Scope, x: int, shape: Sequence[int], start: Sequence[int], limit: Sequence[int], strides: Any = None
+) -> int | None:
+    """A slice of ``x``, given at its true shape."""
+    strides = strides or (1,) * len(shape)
+    if all(a == 0 and b == n and s == 1 for a, b, n, s in zip(start, limit, shape, strides, strict=True)):
+        return x
+    axes = kept_axes(shape)
+    small = tuple(-(-(limit[i] - start[i]) // strides[i]) for i in axes)
+    scalar = scope.emitter.uniform_scalar(x)
+    if scalar is not None:
+        return scope.emitter.broadcast(scalar, "", squeeze(small), scope.sources)
+    steps = tuple(int(strides[i]) for i in axes)
+    params = {
+        "start_indices": tuple(int(start[i]) for i in axes),
+        "limit_indices": tuple(int(limit[i]) for i in axes),
+        "strides": None if set(steps) <= {1} else steps,
+    }
+    return emit(scope, "slice", [at(scope, x, shape, axes)], params, small, scope.type(x).dtype)
+
+
+def _split(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    shape, axis = _shape(eqn), eqn.params["axis"]
+    results, begin = [], 0
+    for size in eqn.params["sizes"]:
+        start = [begin if i == axis else 0 for i in range(len(shape))]
+        limit = [begin + size if i == axis else n for i, n in enumerate(shape)]
+        begin += size
+        if size == 0:
+            return None
+        number = sliced(scope, operands[0], shape, start, limit)
+        if number is None:
+            return None
+        results.append(number)
+    return results
+
+
+def _pad(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    config = eqn.params["padding_config"]
+    shape = _shape(eqn)
+    if not any(any(c) for c in config):
+        return operands[:1]
+    axes = kept_axes(shape, [i for i, c in enumerate(config) if any(c)])
+    result = [eqn.outvars[0].aval.shape[i] for i in axes]
+    params = {"padding_config": tuple(tuple(int(n) for n in config[i]) for i in axes)}
+    held = [at(scope, operands[0], shape, axes), operands[1]]
+    return one(emit(scope, "pad", held, params, result, _dtype(eqn)))
+
+
+def _concatenate(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    axis = eqn.params["dimension"]
+    parts = [(x, _shape(eqn, i)) for i, x in enumerate(operands) if _shape(eqn, i)[axis]]
+    if len(parts) == 1:
+        return [parts[0][0]]
+    axes = kept_axes(parts[0][1], [axis])
+    held = [at(scope, x, shape, axes) for x, shape in parts]
+    result = [eqn.outvars[0].aval.shape[i] for i in axes]
+    return one(emit(scope, "concatenate", held, {"dimension": axes.index(axis)}, result, _dtype(eqn)))
+
+
+def _rev(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    shape = _shape(eqn)
+    axes = kept_axes(shape)
+    dimensions = tuple(axes.index(d) for d in eqn.params["dimensions"] if shape[d] != 1)
+    if not dimensions:
+        return operands
+    return one(emit(scope, "rev", operands, {"dimensions": dimensions}, squeeze(shape), _dtype(eqn)))
+
+
+def _reduce(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    """Reductions whose value over one element is that element."""
+    shape = _shape(eqn)
+    if len(operands) != 1 or eqn.params.get("out_sharding") is not None:
+        return None
+    kept = kept_axes(shape)
+    axes = tuple(kept.index(a) for a in eqn.params["axes"] if shape[a] != 1)
+    if not axes:
+        return operands
+    params = {**eqn.params, "axes": axes}
+    return one(emit(scope, eqn.primitive.name, operands, params, squeeze(eqn.outvars[0].aval.shape), _dtype(eqn)))
+
+
+def _argument(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    """argmax and argmin: the place along one axis, 0 where the axis has one element."""
+    shape, (axis,) = _shape(eqn), eqn.params["axes"]
+    result = squeeze(eqn.outvars[0].aval.shape)
+    if shape[axis] == 1:
+        return [scope.emitter.uniform(0, TensorType(result, _dtype(eqn)), scope.sources)]
+    params = {**eqn.params, "axes": (kept_axes(shape).index(axis),)}
+    return one(emit(scope, eqn.primitive.name, operands, params, result, _dtype(eqn)))
+
+
+def _cumulative(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    shape, axis = _shape(eqn), eqn.params["axis"]
+    if shape[axis] == 1:
+        return operands
+    params = {**eqn.params, "axis": kept_axes(shape).index(axis)}
+    return one(emit(scope, eqn.primitive.name, operands, params, squeeze(shape), _dtype(eqn)))
+
+
+def _starts(scope: Scope, shape: Sequence[int], sizes: Sequence[int], indices: Sequence[int]) -> list[int] | None:
+    """Clamped start indices, where all that matter are known."""
+    starts = []
+    for n, size, index in zip(shape, sizes, indices, strict=True):
+        if n == size:
+            starts.append(0)
+            continue
+        value = scope.folder.value(index)
+        if value is None:
+            return None
+        starts.append(min(max(int(value), 0), n - size))
+    return starts
+
+
+def _dynamic_slice(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    shape, sizes = _shape(eqn), tuple(eqn.params["slice_sizes"])
+    x, *indices = operands
+    if len(indices) != len(shape):
+        return None
+    starts = _starts(scope, shape, sizes, indices)
+    if starts is not None:
+        return one(sliced(scope, x, shape, starts, [a + b for a, b in zip(starts, sizes, strict=True)]))
+    axes = kept_axes(shape)
+    small = tuple(sizes[i] for i in axes)
+    held = [at(scope, x, shape, axes), *(indices[i] for i in axes)]
+    return one(emit(scope, "dynamic_slice", held, {"slice_sizes": small}, small, _dtype(eqn)))
+
+
+def _dynamic_update_slice(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    shape, sizes = _shape(eqn), _shape(eqn, 1)
+    x, update, *indices = operands
+    if shape == sizes:
+        return [update]
+    if len(indices) != len(shape):
+        return None
+    axes = kept_axes(shape)
+    held = [at(scope, x, shape, axes), at(scope, update, sizes, axes), *(indices[i] for i in axes)]
+    return one(emit(scope, "dynamic_update_slice", held, {}, squeeze(shape), _dtype(eqn)))
+
+
+def _gather(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    return one(indexing.gathered(scope, eqn, operands))
+
+
+def _device_put(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    """A move to no particular place."""
+    if any(d is not None for key in ("devices", "srcs") for d in eqn.params.get(key, ())):
+        return None
+    return operands
+
+
+HANDLERS: dict[str, Handler] = {
+    "squeeze": _same_elements,
+    "expand_dims": _same_elements,
+    "reshape": _reshape,
+    "iota": _iota,
+    "slice": _slice,
+    "split": _split,
+    "pad": _pad,
+    "concatenate": _concatenate,
+    "rev": _rev,
+    "gather": _gather,
+    "device_put": _device_put,
+    "dynamic_slice": _dynamic_slice,
+    "dynamic_update_slice": _dynamic_update_slice,
+    "argmax": _argument,
+    "argmin": _argument,
+    **dict.fromkeys(("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "reduce_xor"), _reduce),
+    **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), _cumulative),
+}
