@@ -37,6 +37,7 @@ class Kernel:
         flops: arithmetic of one run [flop].
         transcendentals: evaluations that count like one exponential, of one run.
         bytes: read and written in one run [byte].
+        copied: the part of them that brings the tensors of a product into matrix order [byte].
         dtype: element type of the arithmetic.
         times: number of runs.
         product: sizes, for a contraction.
@@ -49,6 +50,7 @@ class Kernel:
     flops: float
     transcendentals: float
     bytes: float
+    copied: float
     dtype: str
     times: float
     product: Product | None = None
@@ -239,10 +241,7 @@ class _Grouping:
         nbytes = sum(own.reads) + own.writes
         if node.op in IN_PLACE and self.trips and len(own.reads) > 1:
             nbytes = 2 * sum(own.reads[1:])
-        if own.product is not None:
-            tensors = (*own.reads, own.writes)
-            nbytes += 2 * sum(b for b, copied in zip(tensors, own.product.copies, strict=True) if copied)
-        return self._kernel(number, own.kind, own.flops, own.transcendentals, nbytes, own.product)
+        return self._kernel(number, own.kind, own.flops, own.transcendentals, nbytes)
 
     def _kernel(
         self,
@@ -251,11 +250,13 @@ class _Grouping:
         flops: float,
         transcendentals: float,
         nbytes: float,
-        product: Product | None = None,
     ) -> Kernel:
         times = math.prod(self.trips[: self.levels[number]])
-        op, dtype = self.graph.nodes[number].op, self.works[number].dtype
-        return Kernel(kind, op, number, self.path, flops, transcendentals, nbytes, dtype, times, product)
+        op, own = self.graph.nodes[number].op, self.works[number]
+        copied = own.copied
+        return Kernel(
+            kind, op, number, self.path, flops, transcendentals, nbytes + copied, copied, own.dtype, times, own.product
+        )
 
     def _control(self, number: int, node: Node, found: list[Kernel]) -> None:
         """Kernels of sub-graphs: loop bodies times their trips, the dearest branch of a choice."""
@@ -291,7 +292,7 @@ class _Grouping:
     def _turn(self, number: int, trips: tuple[float, ...]) -> Kernel:
         """The turn of a loop itself: a start, no work."""
         op = self.graph.nodes[number].op
-        return Kernel(Kind.CONTROL, op, number, self.path, 0.0, 0.0, 0.0, "int32", math.prod(trips))
+        return Kernel(Kind.CONTROL, op, number, self.path, 0.0, 0.0, 0.0, 0.0, "int32", math.prod(trips))
 
 
 def _changing(operands: Sequence[int], consts: int, body: Graph, level: int) -> list[int]:

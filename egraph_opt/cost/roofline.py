@@ -61,8 +61,9 @@ class Roofline:
         """Run time of one run of a kernel [s]."""
         device = self.device
         if kernel.kind in (Kind.CONTRACTION, Kind.LIBRARY, Kind.OPAQUE):
-            seconds = self._routine(kernel.kind, kernel.op, kernel.flops, kernel.bytes, kernel.dtype, kernel.product)
-            return device.launch_seconds + seconds
+            nbytes = kernel.bytes - kernel.copied
+            seconds = self._routine(kernel.kind, kernel.op, kernel.flops, nbytes, kernel.dtype, kernel.product)
+            return device.launch_seconds + seconds + self._copy(kernel.copied)
         busy = self._arithmetic(kernel.flops, kernel.transcendentals, kernel.dtype)
         return device.launch_seconds + max(busy, kernel.bytes / device.bandwidth_for(kernel.bytes))
 
@@ -74,12 +75,12 @@ class Roofline:
             return self.graph_seconds(alone(node, operand_types))
         if own.kind is Kind.FUSED:
             return self._fused(node, own)
-        nbytes = sum(own.reads) + own.writes + _copied(own)
+        nbytes = sum(own.reads) + own.writes
         if own.kind is Kind.REDUCTION:
             busy = self._arithmetic(own.flops, own.transcendentals, own.dtype)
             return self.device.launch_seconds + max(busy, nbytes / self.device.bandwidth_for(nbytes))
         seconds = self._routine(own.kind, node.op, own.flops, nbytes, own.dtype, own.product)
-        return self.device.launch_seconds + seconds
+        return self.device.launch_seconds + seconds + self._copy(own.copied)
 
     def _fused(self, node: Node, own: Work) -> float:
         device = self.device
@@ -91,6 +92,9 @@ class Roofline:
         traffic = float(sum(own.reads)) if node.op == "add" else FUSED_SHARE * (sum(own.reads) + own.writes)
         busy = self._arithmetic(own.flops, own.transcendentals, own.dtype)
         return busy + traffic / device.bandwidth_for(traffic) + FUSED_SHARE * device.launch_seconds
+
+    def _copy(self, nbytes: float) -> float:
+        return nbytes / self.device.bandwidth_for(nbytes) + self.device.launch_seconds if nbytes else 0.0
 
     def _arithmetic(self, flops: float, transcendentals: float, dtype: str) -> float:
         share = self.device.vector_rate(itemsize(dtype)) / self.device.vector_flops
@@ -109,10 +113,3 @@ class Roofline:
             return max(flops / device.vector_rate(itemsize(dtype)), traffic)
         speed = min(1.0, device.routine_efficiency * _ROUTINE_SPEED.get(op, 1.0))
         return max(flops / (device.product_rate(dtype) * speed), traffic)
-
-
-def _copied(own: Work) -> float:
-    """Bytes moved to bring the operands and the result of a product into matrix order [byte]."""
-    if own.product is None:
-        return 0.0
-    return 2.0 * sum(b for b, copied in zip((*own.reads, own.writes), own.product.copies, strict=True) if copied)

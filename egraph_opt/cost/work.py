@@ -85,9 +85,12 @@ class Work:
     product: Product | None = None
 
     @property
-    def contraction_flops(self) -> float:
-        """The part of ``flops`` that matrix units can do [flop]."""
-        return self.flops if self.kind is Kind.CONTRACTION else 0.0
+    def copied(self) -> float:
+        """Bytes moved beforehand and afterwards to bring the tensors of a product into matrix order [byte]."""
+        if self.product is None:
+            return 0.0
+        tensors = zip((*self.reads, self.writes), self.product.copies, strict=True)
+        return 2.0 * sum(nbytes for nbytes, copied in tensors if copied)
 
 
 def work(node: Node, operand_types: Sequence[TensorType]) -> Work:
