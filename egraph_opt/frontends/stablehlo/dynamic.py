@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of the ops with computed shapes, where the shapes are known after all.
 
-Refinement with the shapes of a call (`parse.specialise`) removes nearly all of them; what stays has constant operands and
-a static result type, and is the static op.
+Refinement with the shapes of a call (`parse.specialise`) removes nearly all of them; what stays has constant operands
+and a static result type, and is the static op.
 """
 
 from __future__ import annotations

@@ -133,8 +133,11 @@ def _scatter_in_order(
     window = tuple(numbers.update_window_dims)
     rank = np.ndim(updates[0])
     loose = tuple(d for d in range(rank) if d not in window)
-    flat = [lax.collapse(jnp.transpose(u, (*loose, *window)), 0, len(loose)) if loose else u[None] for u in updates]
-    places = jnp.reshape(indices, (flat[0].shape[0], np.shape(indices)[-1]))
+    flat = [
+        lax.collapse(jnp.transpose(u, (*loose, *window)), 0, len(loose)) if loose else u[None]
+        for u in map(jnp.asarray, updates)
+    ]
+    places = jnp.reshape(jnp.asarray(indices), (flat[0].shape[0], np.shape(indices)[-1]))
     inner, inserted = tuple(range(len(window))), tuple(numbers.inserted_window_dims)
     places_to_dims = tuple(numbers.scatter_dims_to_operand_dims)
     single = lax.ScatterDimensionNumbers(inner, inserted, places_to_dims)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -40,6 +41,8 @@ LARGE = 1024
 _SKIPPED_ATTRIBUTES = frozenset(
     {"operand_layouts", "result_layouts", "output_operand_aliases", "sdy.sharding_rule", "value"}
 )
+_PLACE = re.compile(r'"-":(?P<line>\d+):\d+: ')
+_UNKNOWN_OP = re.compile(r"(?:custom op|unregistered operation) '(\w+\.[\w.]+)'")
 _TRANSPARENT_SCOPES = ("jit(", "jit:", "pjit", "closed_call", "while", "body", "cond", "branch_")
 
 
@@ -111,23 +114,33 @@ def _mlir_module(source: bytes, origin: str, diagnostics: _Diagnostics) -> Any:
     try:
         return ir.Module.parse(text, diagnostics.context)
     except (ValueError, ir.MLIRError) as error:
-        reason = _parse_failure(str(error))
-        raise ModelError(f"{origin}{reason}; {wanted}") from error
+        raise _parse_failure(str(error), origin, wanted) from error
 
 
-def _parse_failure(text: str) -> str:
-    """MLIR's first complaint as ``:line:column: message``."""
-    lines = [line for line in text.splitlines() if line.startswith("error: ")]
-    if not lines:
-        return f": {text.splitlines()[0] if text else 'it does not parse'}"
-    message = lines[0].removeprefix("error: ")
-    place, found, rest = message.partition(": ")
-    if found and place.startswith('"-":'):
-        return f":{place.removeprefix(chr(34) + '-' + chr(34) + ':')}: {rest}"
-    return f": {message}"
+def _parse_failure(text: str, origin: str, wanted: str) -> ModelError | UnsupportedOpError:
+    """MLIR's first complaint as one of our errors."""
+    line = next((line for line in text.splitlines() if line.startswith("error: ")), _first_line(text))
+    place, message = "", line.removeprefix("error: ")
+    found = _PLACE.match(message)
+    if found is not None:
+        place, message = f":{found['line']}", message[found.end() :]
+    unknown = _UNKNOWN_OP.search(message)
+    if unknown is not None:
+        return UnsupportedOpError(
+            f"{origin}: op '{unknown[1]}' at {origin}{place} is not known; docs/stablehlo.md lists the ops that are"
+        )
+    if '!"quant"' in message or "!quant." in message:
+        return UnsupportedOpError(
+            f"{origin}: quantised types (!quant.uniform) are not known; export the model without quantisation"
+        )
+    return ModelError(f"{origin}{place}: {_shortened(message)}; {wanted}")
 
 
-def _first_line(error: BaseException) -> str:
+def _shortened(message: str) -> str:
+    return message if len(message) <= 200 else message[:197] + "..."
+
+
+def _first_line(error: object) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
@@ -245,7 +258,7 @@ class _Reader:
         return Block(arguments, types, tuple(operations[:-1]), operations[-1].operands)
 
     def _operation(self, op: Any, numbers: dict[Any, int]) -> Operation:
-        location = _location(op.location)
+        location = _location(op.location, self.origin)
         operands = tuple(numbers[value] for value in op.operands)
         regions = tuple(
             self._block(region.blocks[0], numbers) if len(region.blocks) else Block((), (), (), ())
@@ -295,8 +308,8 @@ class _Reader:
         )
 
 
-def _location(mlir_location: Any) -> Location:
-    """The name scope and the user's line out of MLIR's nested locations."""
+def _location(mlir_location: Any, origin: str) -> Location:
+    """The name scope and the user's line out of MLIR's nested locations; a line of the file itself if it has none."""
     scope = name = function = ""
     kind = type(mlir_location)
     if kind is ir.NameLoc:
@@ -316,5 +329,6 @@ def _location(mlir_location: Any) -> Location:
             break
     if kind is ir.FileLineColLoc:
         file, line = str(mlir_location.filename), mlir_location.start_line
+        file = origin if file == "-" else file
         return Location(scope, name, file, line, function)
     return Location(scope, name)
