@@ -100,3 +100,9 @@ def hide_frames(path: str) -> None:
     from jax._src.source_info_util import register_exclusion  # noqa: PLC0415, TID251
 
     register_exclusion(path)
+
+
+@functools.cache
+def optimization_barrier() -> Any:
+    """The primitive behind ``jax.lax.optimization_barrier``."""
+    return jax.make_jaxpr(jax.lax.optimization_barrier)(0.0).jaxpr.eqns[0].primitive

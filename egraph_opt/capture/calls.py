@@ -13,9 +13,10 @@ from typing import Any
 
 import jax.extend.core as jex
 
+from egraph_opt import _compat
 from egraph_opt.capture.general import opaque
 from egraph_opt.capture.places import function_place, is_jax_internal
-from egraph_opt.capture.scope import Scope, tensor_type
+from egraph_opt.capture.scope import Scope
 
 JITS = frozenset({"jit", "pjit"})
 PLAIN = frozenset({"closed_call", "core_call", "core_closed_call", "call"})
@@ -53,7 +54,7 @@ def barrier(scope: Scope, eqn: Any, operands: list[int]) -> list[int]:
     held = [x for x, flag in zip(operands, flags, strict=True) if flag]
     if not held:
         return operands
-    primitive = jex.primitives.optimization_barrier_p
+    primitive = _compat.optimization_barrier()
     types = [scope.type(x) for x in held]
     results = iter(opaque(scope, primitive, {}, held, types))
     return [next(results) if flag else x for x, flag in zip(operands, flags, strict=True)]
@@ -79,7 +80,3 @@ def _is_sharded(params: Any) -> bool:
     shardings: Sequence[Any] = (*params.get("in_shardings", ()), *params.get("out_shardings", ()))
     return any(len(getattr(s, "device_set", ())) > 1 for s in shardings)
 
-
-def types_of(atoms: Sequence[Any]) -> list[Any]:
-    """Strong types of variables."""
-    return [tensor_type(a.aval).strong() for a in atoms]

@@ -16,24 +16,9 @@ from egraph_opt.capture.scope import Scope, tensor_type
 from egraph_opt.errors import UnsupportedOpError
 from egraph_opt.ir import TensorType
 from egraph_opt.ir.attrs import freeze
-from egraph_opt.ops import Op, Trait, op_of_primitive
+from egraph_opt.ops import Trait, op_of_primitive
 
 _NO_EFFECT = frozenset({"NamedAxisEffect"})
-_UNSET = (None, False, (), "")
-
-
-def attributes(op: Op, params: Mapping[str, Any]) -> list[tuple[str, Any]] | None:
-    """Attributes of an op from the parameters of a primitive it stands for; None where it cannot hold them all."""
-    fixed = dict(op.fixed)
-    for name, value in params.items():
-        if name in op.attrs or name in op.ignored:
-            continue
-        if name in fixed:
-            if value != fixed[name]:
-                return None
-        elif not any(value is unset or value == unset for unset in _UNSET):
-            return None
-    return [(name, params.get(name)) for name in op.attrs]
 
 
 def general(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int]:
@@ -41,7 +26,7 @@ def general(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int]:
     from egraph_opt.capture.pointwise import aligned
 
     op = op_of_primitive(eqn.primitive.name)
-    attrs = None if op is None or eqn.effects else attributes(op, eqn.params)
+    attrs = None if op is None or eqn.effects else op.from_params(eqn.params)
     if op is None or attrs is None:
         return opaque_equation(scope, eqn, operands)
     if Trait.ELEMENTWISE in op.traits and len(eqn.outvars) == 1:

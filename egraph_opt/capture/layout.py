@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from egraph_opt.capture import indexing
-from egraph_opt.capture.general import attributes
 from egraph_opt.capture.products import spread, transposed
 from egraph_opt.capture.scope import Handler, Scope, squeeze, tensor_type
 from egraph_opt.ir import TensorType
@@ -25,7 +24,7 @@ def emit(
 ) -> int | None:
     """The op of a primitive with changed parameters, or None where there is no record that can hold them."""
     op = op_of_primitive(primitive)
-    attrs = None if op is None else attributes(op, params)
+    attrs = None if op is None else op.from_params(params)
     if op is None or attrs is None:
         return None
     return scope.add(op.name, operands, attrs, TensorType(tuple(shape), dtype))
@@ -45,7 +44,7 @@ def _dtype(eqn: Any) -> str:
 
 
 def _same_elements(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
-    """squeeze, expand_dims, and copies without effect: the squeezed tensor is the same."""
+    """Squeeze and expand_dims: the squeezed tensor is the same."""
     return [scope.emitter.reshape(operands[0], squeeze(eqn.outvars[0].aval.shape), scope.sources)]
 
 
@@ -176,7 +175,7 @@ def _reduce(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None
 
 
 def _argument(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
-    """argmax and argmin: the place along one axis, 0 where the axis has one element."""
+    """Argmax and argmin: the place along one axis, 0 where the axis has one element."""
     shape, (axis,) = _shape(eqn), eqn.params["axes"]
     result = squeeze(eqn.outvars[0].aval.shape)
     if shape[axis] == 1:

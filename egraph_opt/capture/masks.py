@@ -80,13 +80,14 @@ def selected_diagonal(scope: Scope, operands: list[int]) -> int | None:
     first, second, positive = found
     off, on = (operands[1], operands[2]) if positive else (operands[2], operands[1])
     mask = scope.type(operands[0])
-    if not _is_positive_zero(scope, off) or not is_numeric(scope.type(on).dtype) or mask.rank > len(LETTERS):
+    type = scope.type(on)
+    if not _is_positive_zero(scope, off) or not is_numeric(type.dtype) or type.shape not in ((), mask.shape):
         return None
     word = list(LETTERS[: mask.rank])
     word[second] = word[first]
     text = "".join(word)
     sizes = dict(zip(text, mask.shape, strict=True))
-    spec = canonical([text if scope.type(on).shape else ""], text, sizes)
+    spec = canonical([text if type.shape else ""], text, sizes)
     return scope.emitter.einsum(spec, [on], scope.sources)
 
 

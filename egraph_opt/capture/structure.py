@@ -23,7 +23,7 @@ def structured(folder: Folder, x: int) -> int:
     """The structured form of an input-free node, or the node itself."""
     emitter = folder.emitter
     node = emitter.nodes[x]
-    if node.op in _LEAVES or len(node.types) != 1 or emitter.uniform_scalar(x) is not None and node.type.shape:
+    if node.op in _LEAVES or len(node.types) != 1 or (emitter.uniform_scalar(x) is not None and node.type.shape):
         return x
     if node.op == "einsum" and emitter.nodes[node.operands[0]].op in _LEAVES and len(node.operands) == 1:
         return x
