@@ -54,7 +54,8 @@ def _function(graph: Graph, precision: str | None, tracebacks: Tracebacks) -> Fu
         precision = graph.precision
 
     def run(body: Graph) -> Function:
-        return _function(body, precision, tracebacks)
+        function = _function(body, precision, tracebacks)
+        return lambda leaves: [with_weak_type(value, False) for value in function(leaves)]
 
     inputs = graph.inputs
     types = graph.input_types
