@@ -85,6 +85,26 @@ class Array:
         return f"array({dtype!r}, {shape!r}, {data.hex()!r})"
 
 
+class _MinusZero(float):
+    """-0.0 as an attribute: unlike any other float it is not equal to 0.0, so that the two are never one node."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _MinusZero)
+
+    def __ne__(self, other: object) -> bool:
+        return not isinstance(other, _MinusZero)
+
+    def __hash__(self) -> int:
+        return hash("-0.0")
+
+
+MINUS_ZERO = _MinusZero(-0.0)
+NAN = math.nan
+"""The one NaN among attributes: tuples that hold the same object are equal, so equal nodes with it are one."""
+
+
 def register_record(kind: type, fields: Callable[[Any], dict[str, Any]], make: Callable[..., Any] | None = None) -> None:
     """Let values of a record type print as ``Kind(field=...)`` and read back by ``make(**fields)``."""
     _records[kind.__name__] = (kind, fields, make or kind)
@@ -97,10 +117,15 @@ def register_enum(kind: type[enum.Enum]) -> None:
 
 def freeze(value: Any) -> Any:
     """Hashable, printable form of an attribute value; what has none is wrapped in a ``Ref``."""
+    if type(value) is float:
+        return _freeze_float(value)
+    if type(value) is complex:
+        parts = (_freeze_float(value.real), _freeze_float(value.imag))
+        return Array(value) if any(part is NAN or part is MINUS_ZERO for part in parts) else value
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | Ref | Array):
         return value
     if isinstance(value, np.generic):
-        return value.item()
+        return freeze(value.item())
     if isinstance(value, np.dtype):
         return DType(value.name)
     if isinstance(value, enum.Enum) and type(value).__name__ in _enums:
@@ -115,6 +140,12 @@ def freeze(value: Any) -> Any:
     return Ref(value)
 
 
+def _freeze_float(value: float) -> float:
+    if value != value:
+        return NAN
+    return MINUS_ZERO if value == 0 and math.copysign(1.0, value) < 0 else value
+
+
 def thaw(value: Any) -> Any:
     """The value that ``freeze`` was given, as a primitive's parameter wants it."""
     if isinstance(value, Ref | Array):
@@ -123,7 +154,7 @@ def thaw(value: Any) -> Any:
         return np.dtype(str(value))
     if type(value) is tuple:
         return tuple(thaw(item) for item in value)
-    return value
+    return -0.0 if value is MINUS_ZERO else value
 
 
 def format_attr(value: Any) -> str:
@@ -172,7 +203,7 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in _enums:
         return _enums[node.value.id][node.attr]
     try:
-        return ast.literal_eval(node)
+        return freeze(ast.literal_eval(node))
     except ValueError:
         raise GraphError(f"attribute value {ast.unparse(node)!r} is not known") from None
 
@@ -180,7 +211,7 @@ def _evaluate(node: ast.expr, names: Mapping[str, Any]) -> Any:
 def _call(name: str, node: ast.Call, names: Mapping[str, Any]) -> Any:
     args = [_evaluate(arg, names) for arg in node.args]
     if name == "float":
-        return float(args[0])
+        return _freeze_float(float(args[0]))
     if name == "complex":
         return complex(*args)
     if name == "dtype":

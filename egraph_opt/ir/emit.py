@@ -143,7 +143,10 @@ class Emitter(Builder):
     def scalar_value(self, x: int) -> Value | None:
         """Value of a rank-0 constant node."""
         node = self.nodes[x]
-        return node.attr("value") if node.op == "constant" and not node.type.shape else None
+        if node.op != "constant" or node.type.shape:
+            return None
+        value = node.attr("value")
+        return None if isinstance(value, Array) else value
 
     def _unary(self, spec: str, x: int, sources: Sources) -> int:
         node, outer = self.nodes[x], Spec.parse(spec)
