@@ -5,6 +5,7 @@ Inside this package a choice is a list with ``UNDERIVED`` where a class has no n
 ``None``. Both forms are accepted by ``evaluate`` and ``selected``.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -83,6 +84,12 @@ def selected(table: Table, choice: Sequence[int | None]) -> list[int]:
         stack.append(c)
         stack.extend(~kid for kid in table.kids[node] if kid not in seen)
     return order
+
+
+def record(started: float, choice: Sequence[int], cost: float, stage: str, bound: float = 0.0) -> Extraction:
+    """The result of an extractor with a single stage that began at ``started``."""
+    seconds = time.perf_counter() - started
+    return Extraction(public(choice), cost, bound, stage, seconds, ((seconds, cost, stage),))
 
 
 def public(choice: Sequence[int]) -> tuple[int | None, ...]:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from math import inf
 
-from egraph_opt.extract.choice import UNDERIVED, Extraction, evaluate, public
+from egraph_opt.extract.choice import UNDERIVED, Extraction, evaluate, record
 from egraph_opt.extract.table import Table
 from egraph_opt.extract.tree import cheapest_tree, require_roots
 
@@ -67,5 +67,4 @@ def extract_greedy_dag(table: Table, budget: float = inf, seed: int = 0) -> Extr
         require_roots(table, choice)
         cost, method = evaluate(table, choice), "tree"
         assert cost is not None, "settling children first cannot close a cycle"
-    seconds = time.perf_counter() - started
-    return Extraction(public(choice), cost, 0.0, method, seconds, ((seconds, cost, method),))
+    return record(started, choice, cost, method)

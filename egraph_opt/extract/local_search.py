@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
-from egraph_opt.extract.choice import UNDERIVED, evaluate
+from egraph_opt.extract.choice import UNDERIVED, Extraction, evaluate, record
+from egraph_opt.extract.smaller import trimmed
 from egraph_opt.extract.table import Table
 from egraph_opt.extract.tree import cheapest_tree
 
@@ -192,3 +193,11 @@ class _Sweep:
             self.position[k] = position
         self.line[index:index] = fresh
         return True
+
+
+def extract_local_search(table: Table, budget: float = inf, seed: int = 0) -> Extraction:
+    """Local search from the cheapest tree as an extraction; the seed does not matter."""
+    started = time.perf_counter()
+    smaller, tree = trimmed(table)
+    found = improve(smaller.table, tree.choice, tree.order, started + budget)
+    return record(started, smaller.expand(found.choice), found.cost, "local search")

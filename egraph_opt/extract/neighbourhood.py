@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable
 from math import inf
 
-from egraph_opt.extract.choice import UNDERIVED, selected
+from egraph_opt.extract.choice import UNDERIVED, Extraction, record, selected
 from egraph_opt.extract.local_search import Local, improve
 from egraph_opt.extract.program import Program
 from egraph_opt.extract.reduction import reduce
+from egraph_opt.extract.smaller import trimmed
 from egraph_opt.extract.solver import Floats
 from egraph_opt.extract.table import Table
 from egraph_opt.extract.tree import cheapest_tree
@@ -130,3 +131,12 @@ def _solve_reduced(table: Table, start: Local, better: float, deadline: float) -
     if found.cost <= better:
         return found
     return program.branch(found, deadline).best
+
+
+def extract_neighbourhoods(table: Table, budget: float = 1.0, seed: int = 0) -> Extraction:
+    """Local search, then neighbourhoods until the budget is spent, as an extraction."""
+    started = time.perf_counter()
+    smaller, tree = trimmed(table)
+    start = improve(smaller.table, tree.choice, tree.order, started + budget)
+    found = search_neighbourhoods(smaller.table, start, started + budget, seed)
+    return record(started, smaller.expand(found.choice), found.cost, "neighbourhoods")

@@ -17,16 +17,24 @@ from egraph_opt.extract.neighbourhood import guided, search_neighbourhoods
 from egraph_opt.extract.program import Bound, Program
 from egraph_opt.extract.reduction import reduce
 from egraph_opt.extract.restarts import restart
-from egraph_opt.extract.smaller import trim
+from egraph_opt.extract.smaller import trimmed
 from egraph_opt.extract.table import Table
-from egraph_opt.extract.tree import cheapest_tree, require_roots
+from egraph_opt.extract.tree import cheapest_tree
 
 PHASES = 6
 SAFE = 1.0 + 1e-9  # rounding must not make the incumbent look too dear
+CERTAIN = 1.0 + 1e-7  # a relaxation is exact to about this
 WORTHWHILE_SHARE = 0.15  # of the nodes: fixing fewer than these does not pay another round
-REDUCTION_SECONDS = 4e-5  # per node, on a slow core
+SMALL = 300  # nodes: branch and bound is quicker than any search
+
+# Seconds that a stage takes per node on a slow core; a stage that does not fit into the time left is not begun.
+REDUCTION_SECONDS = 6e-5
 RELAXATION_SECONDS = 6e-5
-BRANCH_SECONDS = 1e-3
+BRANCH_SECONDS = 2e-3
+
+# Restarts in a row without improvement before the next stage: few where the exact stages are cheap.
+PATIENCE, LONG_PATIENCE = 3, 12
+CHEAP_SHARE = 0.3  # of the time left: a reduction that takes less is cheap
 
 
 def extract(table: Table, budget: float = 0.3, gap: float = 1e-4, seed: int = 0) -> Extraction:
@@ -58,9 +66,7 @@ class _Run:
         self.gap, self.seed = gap, seed
         self.trace: list[tuple[float, float, str]] = []
         self.bound = 0.0
-        tree = cheapest_tree(table)
-        require_roots(table, tree.choice)
-        smaller, self.tree = trim(table, tree)
+        smaller, self.tree = trimmed(table)
         self.chain = [smaller]
         self.cost = inf
         self.best: tuple[int, Local] = (1, Local([], inf))
@@ -97,39 +103,54 @@ class _Run:
         return Extraction(public(choice), self.cost, self.bound, self.trace[-1][2], seconds, tuple(self.trace))
 
     def search(self) -> None:
-        """Run the stages until the choice is proven or the time is up."""
-        here = self.heuristics(patience=2)
+        """Run the stages until the choice is proven, the time is up, or going on does not pay."""
+        cheap = self.affords(REDUCTION_SECONDS / CHEAP_SHARE)
+        here = self.heuristics(PATIENCE if cheap else LONG_PATIENCE)
         dead: list[int] = []
         for phase in range(PHASES):
-            if self.finished() or not self.affords(REDUCTION_SECONDS):
+            if not self.shrink(dead):
                 break
-            smaller = reduce(self.table, self.tree, self.cost * SAFE, dead, self.deadline)
-            if smaller is None:
-                self.raise_bound(self.cost)
-                return
-            self.chain.append(smaller)
-            self.tree = cheapest_tree(self.table)
-            here = self.heuristics(patience=2)
-            if self.finished() or not self.affords(RELAXATION_SECONDS):
+            here = self.heuristics(PATIENCE)
+            bound = self.relax(here)
+            if bound is None:
                 break
-            program = Program(self.table)
-            relaxed = program.relax(self.deadline, target=self.cost * (1.0 - self.gap))
-            if relaxed is None:
-                break
-            self.raise_bound(relaxed.value)
-            if self.finished():
-                return
-            here = guided(self.table, relaxed.wanted, here, self.deadline)
-            self.report(here, "relaxation")
+            program, relaxed, here = bound
             dead = self.too_dear(relaxed)
-            if len(dead) < WORTHWHILE_SHARE * len(self.table.cost) or phase == PHASES - 1:
-                here = self.polish(here)
-                dead = self.too_dear(relaxed)
-                if len(dead) < WORTHWHILE_SHARE * len(self.table.cost):
+            if self.few(dead) or phase == PHASES - 1:
+                if len(self.table.cost) > SMALL or not self.affords(BRANCH_SECONDS):
+                    here = self.polish(here)
+                    dead = self.too_dear(relaxed)
+                if self.few(dead):
                     self.prove(program, here)
                     return
-        if not self.finished():
-            self.polish(here)
+        self.polish(here)
+
+    def shrink(self, dead: list[int]) -> bool:
+        """Reduce the table against the incumbent; False when that does not pay any more."""
+        if self.finished() or not self.affords(REDUCTION_SECONDS):
+            return False
+        smaller = reduce(self.table, self.tree, self.cost * SAFE, dead, self.deadline)
+        if smaller is None:
+            self.raise_bound(self.cost)
+            return False
+        self.chain.append(smaller)
+        self.tree = cheapest_tree(self.table)
+        return True
+
+    def relax(self, here: Local) -> tuple[Program, Bound, Local] | None:
+        """Bound the smallest table by its relaxation and let that guide the search; None when there is no need or time."""
+        if self.finished() or not self.affords(RELAXATION_SECONDS):
+            return None
+        program = Program(self.table)
+        relaxed = program.relax(self.deadline, target=self.cost * (1.0 - self.gap))
+        if relaxed is None:
+            return None
+        self.raise_bound(relaxed.value)
+        if self.finished():
+            return None
+        here = guided(self.table, relaxed.wanted, here, self.deadline)
+        self.report(here, "relaxation")
+        return program, relaxed, here
 
     def heuristics(self, patience: int) -> Local:
         """Local search and restarts on the smallest table."""
@@ -157,12 +178,18 @@ class _Run:
 
     def too_dear(self, relaxed: Bound) -> list[int]:
         """Nodes of the smallest table that would push the cost over the incumbent."""
-        dear: list[int] = np.flatnonzero(relaxed.value + relaxed.penalty > self.cost * (1.0 + 1e-7)).tolist()
+        dear: list[int] = np.flatnonzero(relaxed.value + relaxed.penalty > self.cost * CERTAIN).tolist()
         return dear
+
+    def few(self, dead: list[int]) -> bool:
+        """Too few nodes to be worth another round?"""
+        return len(dead) < WORTHWHILE_SHARE * len(self.table.cost)
 
     def polish(self, here: Local) -> Local:
         """More restarts, then neighbourhoods, while they pay."""
-        here = self.restarts(here, patience=6)
+        if self.finished():
+            return here
+        here = self.restarts(here, PATIENCE)
         if not self.affords(BRANCH_SECONDS):
             seconds, idle = self.left, max(0.15 * self.budget, 0.25 * self.left)
         else:

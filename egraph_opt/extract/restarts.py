@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from egraph_opt.extract.choice import selected
+from egraph_opt.extract.choice import Extraction, record, selected
 from egraph_opt.extract.local_search import SMALLEST_STEP, Local, improve
+from egraph_opt.extract.smaller import trimmed
 from egraph_opt.extract.table import Table
 from egraph_opt.extract.tree import Tree, cheapest_tree
 
@@ -77,3 +78,12 @@ def restart(
             if report is not None:
                 report(best)
     return best
+
+
+def extract_restarts(table: Table, budget: float = 0.3, seed: int = 0) -> Extraction:
+    """Local search with restarts until the budget is spent, as an extraction."""
+    started = time.perf_counter()
+    smaller, tree = trimmed(table)
+    start = improve(smaller.table, tree.choice, tree.order, started + budget)
+    found = restart(smaller.table, start, started + budget, seed=seed)
+    return record(started, smaller.expand(found.choice), found.cost, "restarts")

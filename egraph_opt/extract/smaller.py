@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 from egraph_opt.extract.choice import UNDERIVED, selected
 from egraph_opt.extract.table import Table
-from egraph_opt.extract.tree import Tree
+from egraph_opt.extract.tree import Tree, cheapest_tree, require_roots
+
+FREE, LOST = -1, -2  # instead of a new number: the class costs nothing, or cannot be derived
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def trim(table: Table, tree: Tree) -> tuple[Smaller, Tree]:
     choice, order, value = tree
     wanted = _reachable(table, tree)
     classes = [c for c in order if c in wanted]
-    number = [UNDERIVED] * table.size
+    number = [FREE if price == 0.0 else LOST for price in value]
     for fresh, c in enumerate(classes):
         number[c] = fresh
     origin: list[tuple[int, ...]] = []
@@ -57,7 +59,7 @@ def trim(table: Table, tree: Tree) -> tuple[Smaller, Tree]:
     kids: list[tuple[int, ...]] = []
     picked: list[int] = []
     for fresh, c in enumerate(classes):
-        cheapest = _cheapest_per_children(table, tree, c, number)
+        cheapest = _cheapest_per_children(table, [choice[c], *table.members[c]], number)
         for key, node in cheapest.items():
             if node == choice[c]:
                 picked.append(len(owner))
@@ -65,28 +67,36 @@ def trim(table: Table, tree: Tree) -> tuple[Smaller, Tree]:
             cost.append(table.cost[node])
             kids.append(key)
             origin.append((node,))
-    roots = [number[root] for root in table.roots if number[root] != UNDERIVED]
+    roots = [number[root] for root in table.roots if number[root] != FREE]
     smaller = Table.trusted(owner, cost, kids, roots, len(classes))
     return Smaller(table, smaller, choice, origin), Tree(picked, list(range(len(classes))), [value[c] for c in classes])
 
 
-def _cheapest_per_children(table: Table, tree: Tree, c: int, number: list[int]) -> dict[tuple[int, ...], int]:
-    """Renumbered children that cost something -> cheapest node of the class with these; the tree's own wins ties."""
-    choice, value, costs = tree.choice, tree.value, table.cost
-    favourite = choice[c]
+def trimmed(table: Table) -> tuple[Smaller, Tree]:
+    """The trimmed table with its cheapest tree.
+
+    Raises:
+        ExtractionError: a root has no finite derivation.
+    """
+    tree = cheapest_tree(table)
+    require_roots(table, tree.choice)
+    return trim(table, tree)
+
+
+def _cheapest_per_children(table: Table, nodes: Sequence[int], number: Sequence[int]) -> dict[tuple[int, ...], int]:
+    """Renumbered children that cost something -> cheapest of the nodes with these; the first wins ties."""
+    costs, kids = table.cost, table.kids
     cheapest: dict[tuple[int, ...], int] = {}
-    for node in [favourite, *table.members[c]]:
-        key = []
-        for kid in table.kids[node]:
-            if choice[kid] == UNDERIVED:
-                break
-            if value[kid] > 0.0:
-                key.append(number[kid])
-        else:
-            key.sort()
-            known = cheapest.setdefault(tuple(key), node)
-            if costs[node] < costs[known]:
-                cheapest[tuple(key)] = node
+    for node in nodes:
+        key = sorted([number[kid] for kid in kids[node]])
+        if key and key[0] < 0:
+            if key[0] == LOST:
+                continue
+            key = [kid for kid in key if kid != FREE]
+        children = tuple(key)
+        known = cheapest.setdefault(children, node)
+        if costs[node] < costs[known]:
+            cheapest[children] = node
     return cheapest
 
 

@@ -13,7 +13,7 @@ from math import inf
 from typing import NamedTuple
 
 from egraph_opt.errors import ExtractionError
-from egraph_opt.extract.choice import UNDERIVED, Extraction, evaluate, public
+from egraph_opt.extract.choice import UNDERIVED, Extraction, evaluate, record
 from egraph_opt.extract.table import Table
 
 
@@ -95,5 +95,4 @@ def extract_tree(table: Table, budget: float = inf, seed: int = 0) -> Extraction
     require_roots(table, choice)
     cost = evaluate(table, choice)
     assert cost is not None, "settling children first cannot close a cycle"
-    seconds = time.perf_counter() - started
-    return Extraction(public(choice), cost, 0.0, "tree", seconds, ((seconds, cost, "tree"),))
+    return record(started, choice, cost, "tree")
