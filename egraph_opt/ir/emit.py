@@ -188,7 +188,9 @@ class Emitter(Builder):
                 inner = node.attr("spec")
                 parsed_inner = Spec.parse(inner)
                 exact = parsed_inner.scale in (1, -1) or self.numerics >= Numerics.REASSOCIATE
-                if parsed_inner.is_copy and exact:
+                # A diagonal that is read stays before the product: pure specs have distinct letters.
+                reads_diagonal = len(set(parsed_inner.inputs[0])) < len(parsed_inner.inputs[0])
+                if parsed_inner.is_copy and exact and not reads_diagonal:
                     pure = absorb(spec, inner, position)
                     pair = (node.operands[0], other) if position == 0 else (other, node.operands[0])
                     return self._pure(pure, *pair, sources)

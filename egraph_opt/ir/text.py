@@ -59,7 +59,7 @@ def format_graph(graph: Graph, name: str = "main") -> str:
         return "\n".join(lines)
 
     main = one(graph, name)
-    return "\n".join([main, *chunks])
+    return "\n".join([main, *reversed(chunks)])  # each before what it mentions: read from the end
 
 
 def parse_graph(text: str) -> Graph:
