@@ -113,13 +113,13 @@ def _lower_while(*operands: Any, cond: Graph, body: Graph, cond_nconsts: int, bo
     first = operands[:cond_nconsts]
     second = operands[cond_nconsts : cond_nconsts + body_nconsts]
 
-    def proceed(carry: Sequence[Any]) -> Any:
+    def proceed(carry: Any) -> Any:
         return test([*first, *carry])[0]
 
-    def advance(carry: Sequence[Any]) -> Sequence[Any]:
+    def advance(carry: Any) -> Any:
         return step([*second, *carry])
 
-    init: Sequence[Any] = list(operands[cond_nconsts + body_nconsts :])
+    init: Any = list(operands[cond_nconsts + body_nconsts :])
     return list(lax.while_loop(proceed, advance, init))
 
 

@@ -82,14 +82,6 @@ def _declare_factorisations() -> None:
         doc="the orthogonal factor from its reflections",
     )
     captured("cholesky_update", ((square, f32(4)), {}), page=PAGE, flops=counted(lambda m, n: 2.0 * n * n), arity=2)
-    captured(
-        "symmetric_product",
-        ((f32(4, 3), square), {"alpha": 1.0, "beta": 0.0, "symmetrize_output": True}),
-        page=PAGE,
-        flops=lambda types, results, **attrs: float(results[0].size * types[0].shape[-1]),
-        traits=EXPENSIVE,
-        arity=2,
-    )
 
 
 def _declare_spectra() -> None:
