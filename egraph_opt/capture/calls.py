@@ -27,22 +27,32 @@ SAME_DERIVATIVE = frozenset({"softmax", "_softmax"})
 """JAX's own functions with a rule whose bodies have the same derivative everywhere; ``relu`` is none (0 at 0, not 1/2)."""
 
 
-def inlined(scope: Scope, eqn: Any) -> Any:
-    """The closed jaxpr to inline in the place of an equation, or None."""
-    name = eqn.primitive.name
-    params = eqn.params
+def called(eqn: Any) -> Any:
+    """The closed jaxpr that an equation calls in the same program and that may be inlined, or None."""
+    name, params = eqn.primitive.name, eqn.params
     if name in JITS:
         return None if _is_sharded(params) else params["jaxpr"]
     if name in PLAIN:
         return _closed(params.get("call_jaxpr") or params["jaxpr"])
     if name in CUSTOM:
-        body = _closed(params.get("call_jaxpr") or params.get("fun_jaxpr"))
-        _note_custom(scope, name, body)
-        return body
-    if name in REMAT:
+        return _closed(params.get("call_jaxpr") or params.get("fun_jaxpr"))
+    return _closed(params["jaxpr"]) if name in REMAT else None
+
+
+def note(scope: Scope, eqn: Any, body: Any) -> None:
+    """Record what inlining a call does not show: derivatives of its own, rematerialisation."""
+    name = eqn.primitive.name
+    if name in CUSTOM:
+        function, file = function_place(body.jaxpr)
+        if name != "custom_jvp_call" or not is_jax_internal(file) or function not in SAME_DERIVATIVE:
+            scope.shared.custom_derivatives.setdefault(function or name)
+    elif name in REMAT:
         scope.shared.has_checkpoint = True
-        return _closed(params["jaxpr"])
-    return None
+
+
+def inherit(inner: Scope, outer: Scope) -> None:
+    """Lines and named scopes of a jaxpr that stands in another."""
+    inner.path, inner.call_sources = outer.path, outer.call_sources
 
 
 def barrier(scope: Scope, eqn: Any, operands: list[int]) -> list[int]:
@@ -67,12 +77,6 @@ def is_internal(jaxpr: Any) -> bool:
 
 def _closed(jaxpr: Any) -> Any:
     return jaxpr if hasattr(jaxpr, "consts") else jex.ClosedJaxpr(jaxpr, ())
-
-
-def _note_custom(scope: Scope, name: str, body: Any) -> None:
-    function, file = function_place(body.jaxpr)
-    if name != "custom_jvp_call" or not is_jax_internal(file) or function not in SAME_DERIVATIVE:
-        scope.shared.custom_derivatives.setdefault(function or name)
 
 
 def _is_sharded(params: Any) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax.extend.core as jex
 
-from egraph_opt.capture.scope import Scope, tensor_type
+from egraph_opt.capture.scope import Scope, is_placed, tensor_type
 from egraph_opt.errors import UnsupportedOpError
 from egraph_opt.ir import TensorType
 from egraph_opt.ir.attrs import freeze
@@ -26,7 +26,8 @@ def general(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int]:
     from egraph_opt.capture.pointwise import aligned
 
     op = op_of_primitive(eqn.primitive.name)
-    attrs = None if op is None or eqn.effects else op.from_params(eqn.params)
+    params = {k: None if k.endswith("sharding") and not is_placed(v) else v for k, v in eqn.params.items()}
+    attrs = None if op is None or eqn.effects else op.from_params(params)
     if op is None or attrs is None:
         return opaque_equation(scope, eqn, operands)
     if Trait.ELEMENTWISE in op.traits and len(eqn.outvars) == 1:

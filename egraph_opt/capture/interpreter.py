@@ -64,8 +64,9 @@ def equation(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int]:
     name = eqn.primitive.name
     if general.has_special_context(eqn):
         return general.boxed(scope, eqn, operands)
-    inner = calls.inlined(scope, eqn)
+    inner = calls.called(eqn)
     if inner is not None:
+        calls.note(scope, eqn, inner)
         return call(scope, eqn, inner, calls.barrier(scope, eqn, operands))
     empty = _empty(scope, eqn)
     if empty is not None:
@@ -80,7 +81,7 @@ def call(scope: Scope, eqn: Any, inner: Any, operands: Sequence[int]) -> list[in
     path, lines = scope.path, scope.call_sources
     name = scope.shared.places.scope(eqn.source_info.name_stack)
     scope.path = f"{path}/{name}" if path and name else path or name
-    if lines is None and calls.is_internal(inner.jaxpr):
+    if lines is None and eqn.primitive.name in calls.JITS and calls.is_internal(inner.jaxpr):
         scope.call_sources = scope.sources
     try:
         return run(scope, inner.jaxpr, inner.consts, operands)

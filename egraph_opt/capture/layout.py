@@ -11,7 +11,7 @@ from typing import Any
 
 from egraph_opt.capture import indexing
 from egraph_opt.capture.products import spread, transposed
-from egraph_opt.capture.scope import Handler, Scope, squeeze, tensor_type
+from egraph_opt.capture.scope import Handler, Scope, is_placed, squeeze, tensor_type
 from egraph_opt.ir import TensorType
 from egraph_opt.ir.types import is_numeric
 from egraph_opt.ops import op_of_primitive
@@ -49,7 +49,7 @@ def _same_elements(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int]
 
 
 def _reshape(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
-    if len(operands) != 1 or eqn.params.get("sharding") is not None:
+    if len(operands) != 1 or is_placed(eqn.params.get("sharding")):
         return None
     x = operands[0]
     if eqn.params.get("dimensions") is not None:
@@ -62,14 +62,14 @@ def _reshape(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | Non
 
 def _iota(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
     params = eqn.params
-    if operands or params.get("sharding") is not None:
+    if operands or is_placed(params.get("sharding")):
         return None
     shape, axis, dtype = tuple(eqn.outvars[0].aval.shape), params["dimension"], _dtype(eqn)
     n = shape[axis]
     if n == 1:
         type = TensorType(squeeze(shape), dtype)
         return [scope.emitter.uniform(0, type, scope.sources)]
-    line = emit(scope, "iota", [], {**params, "shape": (n,), "dimension": 0}, (n,), dtype)
+    line = emit(scope, "iota", [], {"dtype": params["dtype"], "shape": (n,), "dimension": 0}, (n,), dtype)
     if line is None:
         return None
     return [spread(scope, line, tuple(n if i == axis else 1 for i in range(len(shape))), shape)]
@@ -164,7 +164,7 @@ def _rev(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
 def _reduce(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
     """Reductions whose value over one element is that element."""
     shape = _shape(eqn)
-    if len(operands) != 1 or eqn.params.get("out_sharding") is not None:
+    if len(operands) != 1 or is_placed(eqn.params.get("out_sharding")):
         return None
     kept = kept_axes(shape)
     axes = tuple(kept.index(a) for a in eqn.params["axes"] if shape[a] != 1)

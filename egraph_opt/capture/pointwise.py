@@ -11,7 +11,7 @@ from typing import Any
 
 from egraph_opt.capture import masks
 from egraph_opt.capture.products import spread
-from egraph_opt.capture.scope import Handler, Scope, squeeze, tensor_type
+from egraph_opt.capture.scope import Handler, Scope, is_placed, squeeze, tensor_type
 from egraph_opt.ir.attrs import DType
 from egraph_opt.ops import op_of_primitive
 
@@ -60,7 +60,7 @@ def convert(scope: Scope, x: int, dtype: str) -> int:
 
 
 def _convert_element_type(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
-    if eqn.params.get("sharding") is not None:
+    if is_placed(eqn.params.get("sharding")):
         return None
     return [convert(scope, operands[0], str(eqn.outvars[0].aval.dtype))]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from egraph_opt.capture.scope import Handler, Scope, squeeze, tensor_type
+from egraph_opt.capture.scope import Handler, Scope, is_placed, squeeze, tensor_type
 from egraph_opt.ir.spec import LETTERS
 from egraph_opt.ir.types import is_integer, is_numeric
 
@@ -123,7 +123,7 @@ def _integer_pow(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] |
 
 def _dot_general(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
     params = eqn.params
-    if params.get("out_sharding") is not None or not _ring(eqn) or not _ask_precision(scope, params.get("precision")):
+    if is_placed(params.get("out_sharding")) or not _ring(eqn) or not _ask_precision(scope, params.get("precision")):
         return None
     (left_sum, right_sum), (left_batch, right_batch) = params["dimension_numbers"]
     shapes = _shapes(eqn)
@@ -198,7 +198,7 @@ def _broadcast_in_dim(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[i
     shape = tuple(eqn.outvars[0].aval.shape)
     if len(operands) != 1 or len(shape) > len(LETTERS) or not _moves(scope, operands[0]):
         return None
-    if eqn.params.get("sharding") is not None:
+    if is_placed(eqn.params.get("sharding")):
         return None
     source = _shapes(eqn)[0]
     word = "".join(LETTERS[d] for d, n in zip(eqn.params["broadcast_dimensions"], source, strict=True) if n != 1)
@@ -208,7 +208,7 @@ def _broadcast_in_dim(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[i
 
 def _reduce_sum(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
     shape = _shapes(eqn)[0]
-    if not _ring(eqn) or len(shape) > len(LETTERS) or eqn.params.get("out_sharding") is not None:
+    if not _ring(eqn) or len(shape) > len(LETTERS) or is_placed(eqn.params.get("out_sharding")):
         return None
     axes = set(eqn.params["axes"])
     output = "".join(c for i, c in enumerate(LETTERS[: len(shape)]) if shape[i] != 1 and i not in axes)

@@ -124,6 +124,15 @@ Handler = Callable[[Scope, Any, list[int]], Sequence[int] | None]
 """Captures one equation, or says None: then the general way is taken."""
 
 
+def is_placed(sharding: Any) -> bool:
+    """Whether a sharding spreads a tensor over several devices; all others ask for nothing."""
+    if sharding is None:
+        return False
+    mesh = getattr(sharding, "mesh", None)
+    count = getattr(mesh, "size", None) if mesh is not None else len(getattr(sharding, "device_set", (0, 0)))
+    return count is None or count > 1
+
+
 def squeeze(shape: Sequence[int]) -> tuple[int, ...]:
     """A shape without its dimensions of size 1."""
     return tuple(n for n in shape if n != 1)
