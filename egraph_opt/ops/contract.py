@@ -80,7 +80,7 @@ def _natural(batch: list[str], contracted: list[str], first: str, second: str) -
 
 def _align(x: Any, word: str, spec: Spec) -> Any:
     """``x`` as a factor of an elementwise product over the result's letters."""
-    if word == spec.output:
+    if word == spec.output or not word:
         return x
     order = "".join(c for c in spec.output if c in word)
     x = _permute(x, word, order)
@@ -154,7 +154,7 @@ def _scaled(x: Any, scale: Scale) -> Any:
         return x
     if scale == -1:
         return lax.neg(x)
-    return lax.mul(x, lax.full_like(x, typed_scale(scale, x.dtype)))
+    return lax.mul(x, typed_scale(scale, x.dtype))  # a scalar may stand for a tensor
 
 
 def typed_scale(scale: Scale, dtype: Any) -> Any:
