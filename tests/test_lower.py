@@ -301,6 +301,8 @@ def numpy_einsum(spec: str, *operands: np.ndarray) -> np.ndarray:
     return wide * (float(scale) if scale else 1)
 
 
+@hypothesis.example("abba->;2,3", "float32", 0)
+@hypothesis.example("abcabc->cba;2,3,2", "float32", 0)
 @hypothesis.given(specs(), st.sampled_from(["float32", "int32"]), st.integers(0, 9))
 def test_einsum_agrees_with_numpy(spec: str, dtype: str, seed: int) -> None:
     if dtype == "int32":

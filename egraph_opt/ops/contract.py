@@ -120,18 +120,15 @@ def _one(x: Any, spec: Spec) -> Any:
 def _read_diagonals(x: Any, word: str) -> tuple[Any, str]:
     """Merge repeated letters: the diagonal of n x n is every (n+1)-th element of the flat matrix."""
     for letter in dict.fromkeys(word):
-        count = word.count(letter)
+        places = [place for place, c in enumerate(word) if c == letter]
+        count, place = len(places), places[0]
         if count == 1:
             continue
-        if letter * count not in word:
-            place = word.index(letter)
-            others = word.replace(letter, "")
-            order = others[:place] + letter * count + others[place:]
-            places = [i for i, c in enumerate(word) if c == letter]
-            it = iter(places)
-            x = lax.transpose(x, tuple(next(it) if c == letter else word.index(c) for c in order))
-            word = order
-        place = word.index(letter)
+        rest = [other for other in range(len(word)) if other not in places]
+        order = [*rest[:place], *places, *rest[place:]]
+        if order != sorted(order):
+            x = lax.transpose(x, order)
+            word = "".join(word[axis] for axis in order)
         n = x.shape[place]
         flat = (*x.shape[:place], n**count, *x.shape[place + count :])
         stride = sum(n**i for i in range(count))
