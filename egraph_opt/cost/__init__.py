@@ -8,6 +8,7 @@ from egraph_opt.cost.device import Device as Device
 from egraph_opt.cost.kernels import Kernel as Kernel
 from egraph_opt.cost.kernels import frozen_nodes as frozen_nodes
 from egraph_opt.cost.kernels import kernels as kernels
+from egraph_opt.cost.memory import peak_bytes as peak_bytes
 from egraph_opt.cost.model import CostModel as CostModel
 from egraph_opt.cost.model import FlopCount as FlopCount
 from egraph_opt.cost.model import cost_model as cost_model

@@ -70,6 +70,12 @@ def kernels(graph: Graph, free: Iterable[int] = (), while_trips: float = WHILE_T
     return found
 
 
+def stored_nodes(graph: Graph) -> frozenset[int]:
+    """Nodes of the graph itself whose values are kept in memory, inputs included; others are computed on the fly."""
+    grouping = _Grouping(graph, frozenset(), [0] * len(graph.inputs), (), (), WHILE_TRIPS)
+    return frozenset(number for number, stored in enumerate(grouping.stored) if stored)
+
+
 def frozen_nodes(graph: Graph, inputs: Iterable[int]) -> frozenset[int]:
     """Nodes that can be computed once when some inputs never change.
 
