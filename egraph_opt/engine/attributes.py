@@ -69,8 +69,24 @@ def _compose_product(outer: str, inner: str) -> Result:
     return _pure_cases(pure)
 
 
+def _is_link(spec: str) -> bool:
+    """Whether the einsum can be undone: a transpose or an exact multiple."""
+    return spec_algebra.inverse(spec) is not None
+
+
+def _untranspose(link: str, product: str) -> Result:
+    back = spec_algebra.inverse(link)
+    if back is None or Spec.parse(link).scale != 1:
+        return None
+    return spec_algebra.compose_product(back, product).core
+
+
+def _absorb_link(outer: str, inner: str, position: int) -> Result:
+    return _pure_cases(spec_algebra.absorb(outer, inner, position)) if _is_link(inner) else None
+
+
 def _absorb(outer: str, inner: str, position: int) -> Result:
-    if not Spec.parse(inner).is_copy:
+    if not Spec.parse(inner).is_copy or _is_link(inner):
         return None
     pure = spec_algebra.absorb(outer, inner, position)
     if inner in (pure.before_x, pure.before_y) and pure.post is None:
@@ -108,6 +124,22 @@ FUNCTIONS: Mapping[str, AttributeFunction] = {
             _absorb,
             "spec of a product one of whose operands is a copying einsum",
         ),
+        AttributeFunction(
+            "absorb-link",
+            (_S, _S, _I),
+            ("plain", "core", "post"),
+            _absorb_link,
+            "spec of a product one of whose operands is a transpose or an exact multiple",
+        ),
+        AttributeFunction("link", (_S,), (), _is_link, "the spec is a transpose or an exact multiple"),
+        AttributeFunction(
+            "one-way-copy",
+            (_S,),
+            (),
+            lambda s: Spec.parse(s).is_copy and not _is_link(s),
+            "the spec sums nothing and cannot be undone",
+        ),
+        AttributeFunction("untranspose", (_S, _S), ("",), _untranspose, "product spec with a transpose after it undone"),
         AttributeFunction(
             "regroup", (_S, _S, _I, _I), ("pair", "rest"), _regroup, "another grouping of three operands, if no dearer"
         ),

@@ -37,11 +37,13 @@ class Program:
         text: declarations and rules.
         functions: attribute functions that are asked for.
         stages: rulesets that hold rules.
+        chained: stages in which an attribute function's argument comes from another one, so that answers raise questions.
     """
 
     text: str
     functions: tuple[AttributeFunction, ...]
     stages: tuple[str, ...]
+    chained: frozenset[str]
 
 
 def attribute_call(expr: Expr) -> tuple[AttributeFunction, str, tuple[Expr, ...]] | None:
@@ -89,6 +91,7 @@ def compile_rules(rules: Sequence[Rule], constructors: Mapping[str, Constructor]
         RuleError: an attribute function gets the wrong number of arguments, or one that nothing binds.
     """
     questions: dict[str, None] = {}
+    chained: set[str] = set()
     functions: dict[str, AttributeFunction] = {}
     body: list[str] = []
     for rule in rules:
@@ -102,12 +105,15 @@ def compile_rules(rules: Sequence[Rule], constructors: Mapping[str, Constructor]
             function, _, arguments = call
             _check(rule, function, arguments, bound)
             functions[function.name] = function
-            questions[_question(function, arguments, [*plain, *_needed(earlier, arguments, plain)])] = None
+            needed = _needed(earlier, arguments, plain)
+            if needed:
+                chained.add(rule.ruleset)
+            questions[_question(rule.ruleset, function, arguments, [*plain, *needed])] = None
             earlier.append(fact)
             bound |= variables(fact)
         body.append(_rule(rule, constructors, provenance))
     stages = tuple(dict.fromkeys(rule.ruleset for rule in rules))
-    declarations = [f"(ruleset {stage})" for stage in ("ask", *stages)]
+    declarations = [f"(ruleset {stage}) (ruleset ask.{stage})" for stage in stages]
     for function in functions.values():
         sorts = " ".join(function.arguments)
         declarations.append(f"(relation ask.{function.name} ({sorts}))")
@@ -115,7 +121,7 @@ def compile_rules(rules: Sequence[Rule], constructors: Mapping[str, Constructor]
             declarations.append(
                 f"(function {table} ({sorts}) String :merge old)" if has_result else f"(relation {table} ({sorts}))"
             )
-    return Program("\n".join([*declarations, *questions, *body]), tuple(functions.values()), stages)
+    return Program("\n".join([*declarations, *questions, *body]), tuple(functions.values()), stages, frozenset(chained))
 
 
 def _check(rule: Rule, function: AttributeFunction, arguments: tuple[Expr, ...], bound: set[str]) -> None:
@@ -134,17 +140,17 @@ def _needed(earlier: Sequence[Expr], arguments: Sequence[Expr], plain: Sequence[
     want = {name for argument in arguments for name in variables(argument)} - have
     chosen: list[Expr] = []
     for fact in reversed(earlier):
-        if variables(fact) & want or call_in(fact)[0].outputs == ():  # type: ignore[index]
+        if variables(fact) & want:
             chosen.append(fact)
             want |= variables(fact) - have
     return chosen[::-1]
 
 
-def _question(function: AttributeFunction, arguments: tuple[Expr, ...], facts: Sequence[Expr]) -> str:
+def _question(stage: str, function: AttributeFunction, arguments: tuple[Expr, ...], facts: Sequence[Expr]) -> str:
     table: dict[str, str] = {}
     body = " ".join(str(rename(fact, table)) for fact in facts)
     ask = " ".join(str(rename(argument, table)) for argument in arguments)
-    return f"(rule ({body}) ((ask.{function.name} {ask})) :ruleset ask)"
+    return f"(rule ({body}) ((ask.{function.name} {ask})) :ruleset ask.{stage})"
 
 
 def _rule(rule: Rule, constructors: Mapping[str, Constructor], provenance: bool) -> str:

@@ -81,16 +81,16 @@ class Saturation:
         return read_provenance(self.session, self.constructors)
 
     def _grow(self) -> None:
-        last = -1
-        stages = [stage for stage in self._program.stages if stage != NORMALIZE]
+        last = (-1, -1)
+        explore = [stage for stage in self._program.stages if stage != NORMALIZE]
+        self._normalize()
         for _ in range(self.limits.iterations):
-            self._normalize()
             if self.clock.over():
-                break
-            for stage in stages:
-                self._attributes()
-                self._step(stage)
-            self._normalize()
+                self.report.stop_reason = "time"
+                return
+            self._answer(explore)
+            if self._step(explore):
+                self._normalize()
             snapshot = self.snapshot()
             with self._part("sums"):
                 rows, unions = self.sums.step(snapshot)
@@ -98,15 +98,15 @@ class Saturation:
                 self._load(rows, unions)
                 self._normalize()
                 snapshot = self.snapshot()
-            size = snapshot.size
-            self.report.growth.append(size)
+            size = (snapshot.size, len(snapshot.classes))
+            self.report.growth.append(snapshot.size)
             if size == last:
                 return
-            if size > self.limits.nodes:
+            if snapshot.size > self.limits.nodes:
                 self.report.stop_reason = "nodes"
                 return
             last = size
-        self.report.stop_reason = "time" if self.clock.over() else "iterations"
+        self.report.stop_reason = "iterations"
 
     def snapshot(self) -> Snapshot:
         """The e-graph as plain tables."""
@@ -126,37 +126,42 @@ class Saturation:
     def _normalize(self) -> None:
         if NORMALIZE not in self._program.stages:
             return
-        for _ in range(8):
-            self._attributes()
-            if not self._step(NORMALIZE, bounded=False):
+        for _ in range(12):
+            self._answer([NORMALIZE])
+            if not self._step([NORMALIZE], bounded=False):
                 return
 
-    def _step(self, stage: str, bounded: bool = True) -> bool:
+    def _step(self, stages: Sequence[str], bounded: bool = True) -> bool:
+        """Run each stage once; whether anything changed."""
+        if not stages:
+            return False
+        scheduler = f"(let-scheduler bounded (back-off :match-limit {self.limits.matches} :ban-length 2)) "
+        runs = " ".join(f"(run-with bounded {stage})" if bounded else f"(run {stage})" for stage in stages)
         with self._part("rules"):
-            scheduler = f"(let-scheduler bounded (back-off :match-limit {self.limits.matches} :ban-length 2))"
-            schedule = f"{scheduler} (run-with bounded {stage})" if bounded else f"(run {stage})"
-            reports = self.session.run(f"(run-schedule {schedule})")
-        updated = False
-        for output in reports:
-            report = output.report
-            updated |= report.updated
-            for name, matches in report.num_matches_per_rule.items():
-                statistics = self.report.rules.setdefault(name, RuleStatistics())
-                statistics.matches += matches
-            for name, seconds in report.search_and_apply_time_per_rule.items():
-                if name in self.report.rules:
-                    self.report.rules[name].seconds += seconds.total_seconds()
-        return updated
+            outputs = self.session.run(f"(run-schedule {scheduler if bounded else ''}{runs})")
+        for output in outputs:
+            self._count(output.report)
+        return any(output.report.updated for output in outputs)
 
-    def _attributes(self) -> None:
-        """Answer all open questions; answers may raise further ones."""
+    def _count(self, report: Any) -> None:
+        for name, matches in report.num_matches_per_rule.items():
+            statistics = self.report.rules.setdefault(name, RuleStatistics())
+            statistics.matches += matches
+            statistics.seconds += report.search_and_apply_time_per_rule[name].total_seconds()
+
+    def _answer(self, stages: Sequence[str]) -> None:
+        """Answer the open questions of some stages."""
+        runs = " ".join(f"(run ask.{stage})" for stage in stages)
+        chained = any(stage in self._program.chained for stage in stages)
         with self._part("attributes"):
-            while True:
-                self.session.run("(run-schedule (run ask))")
-                answers = self._answers()
-                if not answers:
+            while runs:
+                outputs = self.session.run(f"(run-schedule {runs})")
+                if not any(output.report.updated for output in outputs):
                     return
+                answers = self._answers()
                 self.session.load(answers)
+                if not (answers and chained):
+                    return
 
     def _answers(self) -> dict[str, list[Row]]:
         functions = self.session.functions()

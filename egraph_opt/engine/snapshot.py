@@ -7,8 +7,8 @@ works on this copy and knows nothing of egglog.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,35 @@ class Snapshot:
     def size(self) -> int:
         """Number of e-nodes."""
         return sum(map(len, self.classes))
+
+    def derivable(self, encoder: Encoder, inputs: Collection[int]) -> set[int]:
+        """Classes that constants and the inputs at the given positions alone determine."""
+        waiting: dict[int, list[tuple[int, ENode]]] = defaultdict(list)
+        found: set[int] = set()
+        queue: deque[int] = deque()
+
+        def reach(c: int) -> None:
+            if c not in found:
+                found.add(c)
+                queue.append(c)
+
+        for c, nodes in enumerate(self.classes):
+            for node in nodes:
+                call = encoder.calls.get(node.text)
+                effect = call is not None and dict(call.attrs).get("effect") is not None
+                if call is not None and call.op == "input":
+                    if dict(call.attrs)["index"] in inputs:
+                        reach(c)
+                elif not node.children and not effect:
+                    reach(c)
+                elif not effect:
+                    for child in set(node.children):
+                        waiting[child].append((c, node))
+        while queue:
+            for c, node in waiting.pop(queue.popleft(), ()):
+                if found.issuperset(node.children):
+                    reach(c)
+        return found
 
 
 def take(session: Session, encoder: Encoder, constructors: Mapping[str, Constructor]) -> Snapshot:

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Public entry points: ``optimize``, ``load``, ``assume``, ``rule``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from egraph_opt._compat import outside_of_traces
+from egraph_opt.errors import ArgumentError
+from egraph_opt.frontends import LoadedModel
+from egraph_opt.frontends import load as load_model
+from egraph_opt.options import Options, make_options
+from egraph_opt.pipeline import plan
+from egraph_opt.result import Result
+
+
+class Optimized:
+    """A function that runs its optimised form: traced and planned once per input types.
+
+    It is a ``jax.jit`` whose traced function is the optimised program, so calls cost what jitted calls cost, and JAX's
+    transformations apply.
+    """
+
+    def __init__(self, function: Callable[..., Any], options: Options) -> None:
+        functools.update_wrapper(self, function)
+        self._function, self._options = function, options
+        self._results: dict[Any, Result] = {}
+        self._jitted = jax.jit(
+            self._trace, static_argnums=options.static_argnums or None, static_argnames=options.static_argnames or None
+        )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the optimised program."""
+        return self._jitted(*args, **kwargs)
+
+    def plan(self, *args: Any, **kwargs: Any) -> Result:
+        """Optimise ahead of time.
+
+        Args:
+            args: arrays, ``jax.ShapeDtypeStruct`` or trees of them; given arrays serve verification and timing.
+            kwargs: likewise.
+        """
+        result = plan(self._function, args, kwargs, self._options)
+        if not result.captured.constants or not any(isinstance(c, jax.core.Tracer) for c in result.captured.constants):
+            self._results[_key(args, kwargs)] = result
+        return result
+
+    @property
+    def options(self) -> Options:
+        """What was asked for."""
+        return self._options
+
+    def lower(self, *args: Any, **kwargs: Any) -> Any:
+        """``jax.jit``'s ``lower`` of the optimised program."""
+        return self._jitted.lower(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<optimized {getattr(self._function, '__name__', self._function)!s}>"
+
+    def _trace(self, *args: Any, **kwargs: Any) -> Any:
+        key = _key(args, kwargs)
+        result = self._results.get(key)
+        if result is None:
+            abstract = jax.tree.map(_struct, (args, kwargs))
+            with outside_of_traces():
+                result = plan(self._function, *abstract, self._options)
+            if not any(isinstance(c, jax.core.Tracer) for c in result.captured.constants):
+                self._results[key] = result
+        return result.traceable(result.captured.constants, args, kwargs)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+
+def optimize(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Make a function run a cheaper equal program.
+
+    Use as ``optimize(f)``, ``@optimize`` or ``@optimize(numerics="exact")``.
+
+    Args:
+        function: a JAX-traceable function, or a loaded model.
+        options: ``numerics`` ("exact", "reassociate", "finite"), ``budget`` (seconds of search), ``rules`` (paths or a
+            ``RuleSet``), ``measure`` ("auto", True, False), ``cost`` ("roofline", "flops" or a model), ``frozen`` (names
+            of parameters that stay the same between calls), ``static_argnums``, ``static_argnames``,
+            ``fold_constants``, ``strict``, ``verify``, ``seed``.
+
+    Returns:
+        The optimised function, with ``plan`` to look at the work.
+
+    Raises:
+        ArgumentError: an option that does not exist or fit.
+    """
+    if function is None:
+        make_options(**options)
+        return functools.partial(optimize, **options)
+    if not callable(function):
+        raise ArgumentError(f"optimize: want a function, got {type(function).__name__}; load files with egraph_opt.load")
+    if isinstance(function, LoadedModel) and "frozen" not in options:
+        options["frozen"] = tuple(f"arg{n}" for n in function.frozen_argnums)
+    return Optimized(function, make_options(**options))
+
+
+def load(path: str | Path) -> LoadedModel:
+    """Read a model file as a JAX function.
+
+    Args:
+        path: ``.jaxexport``, ``.stablehlo`` or ``.mlir``.
+
+    Returns:
+        A function with ``example_args()``.
+
+    Raises:
+        ModelError: the file cannot be read.
+        UnsupportedOpError: it holds an operation that is not known.
+    """
+    return load_model(path)
+
+
+def assume(x: Any, *facts: str) -> Any:
+    """State a fact about an array, such as ``"positive_definite"``; the value is returned unchanged.
+
+    Facts are checked for their spelling; rules that use them come with the structure rules.
+
+    Raises:
+        ArgumentError: an unknown fact.
+    """
+    for fact in facts:
+        if fact not in FACTS:
+            raise ArgumentError(f"assume: fact {fact!r} is not known; there are {', '.join(sorted(FACTS))}")
+    return x
+
+
+FACTS = frozenset(
+    {
+        "banded", "block_diagonal", "circulant", "constant", "diagonal", "identity", "lower_triangular", "nonnegative",
+        "one_hot", "orthogonal", "permutation", "positive", "positive_definite", "positive_semidefinite", "symmetric",
+        "toeplitz", "triangular", "tridiagonal", "upper_triangular", "zero",
+    }
+)  # fmt: skip
+
+
+def rule(*, name: str, numerics: str) -> Callable[..., Any]:
+    """Define a rule by two JAX functions.
+
+    Raises:
+        ArgumentError: always, in this version: write the rule as text in a ``.egg`` file and pass ``rules=``.
+    """
+    raise ArgumentError(
+        f"rule {name!r} ({numerics}): rules from functions are not there yet; write it in a .egg file, see rules/README.md"
+    )
+
+
+def _struct(leaf: Any) -> Any:
+    if isinstance(leaf, jax.Array):
+        aval = jax.typeof(leaf)
+        return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
+    return leaf
+
+
+def _key(args: Any, kwargs: Any) -> Any:
+    leaves, tree = jax.tree.flatten((args, kwargs))
+    return tree, tuple(str(jax.typeof(leaf)) if _is_array(leaf) else leaf for leaf in leaves)
+
+
+def _is_array(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) or hasattr(leaf, "dtype") or isinstance(leaf, float | int)

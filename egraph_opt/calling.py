@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Calling convention of a captured program: pytrees to flat leaves, and which leaves are frozen."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import jax
+
+from egraph_opt.capture import Arguments, Captured
+from egraph_opt.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How a captured program is called.
+
+    Args:
+        function: the original function, for the names of its parameters.
+        captured: its capture.
+        frozen: names of the frozen parameters.
+        static_argnums: positions of static arguments.
+        static_argnames: names of static arguments.
+    """
+
+    function: Callable[..., Any]
+    captured: Captured
+    frozen: tuple[str, ...] = ()
+    static_argnums: tuple[int, ...] = ()
+    static_argnames: tuple[str, ...] = ()
+
+    def leaves(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """Flat leaves of a call.
+
+        Raises:
+            ArgumentError: the arguments have another structure, shape or element type than those planned for.
+        """
+        arguments = Arguments.flatten(self.function, args, kwargs, self.static_argnums, self.static_argnames)
+        if arguments.tree != self.captured.in_tree:
+            raise ArgumentError(
+                f"{self._name}: want arguments of the structure {self.captured.in_tree}, got {arguments.tree};"
+                " plan again for other arguments"
+            )
+        types = self.captured.graph.input_types
+        for leaf, name, type in zip(arguments.leaves, self.captured.leaf_names, types, strict=False):
+            aval = jax.typeof(leaf)
+            if aval.shape != type.shape or str(aval.dtype) != type.dtype:
+                raise ArgumentError(
+                    f"{self._name}: argument {name}: want {type}, got {aval.str_short()}; plan again for other types"
+                )
+        return list(arguments.leaves)
+
+    @property
+    def places(self) -> list[str]:
+        """Frozen parameters that the program has, in call order."""
+        return list(self._frozen_leaves)
+
+    @property
+    def frozen_positions(self) -> tuple[int, ...]:
+        """Input positions that stay the same between calls: frozen leaves, and closed-over arrays with them."""
+        if not self._frozen_leaves:
+            return ()
+        count = len(self.captured.leaf_names)
+        closed = range(count, count + len(self.captured.constants))
+        return (*sorted(p for leaves in self._frozen_leaves.values() for p in leaves), *closed)
+
+    def frozen_values(self, values: Sequence[Any]) -> dict[int, Any]:
+        """Leaf position -> array, for the values of the frozen parameters in call order.
+
+        Raises:
+            ArgumentError: the values do not fit.
+        """
+        held: dict[int, Any] = {}
+        for (name, positions), value in zip(self._frozen_leaves.items(), values, strict=True):
+            leaves = jax.tree.leaves(value)
+            if len(leaves) != len(positions):
+                raise ArgumentError(f"prepare: {name} has {len(leaves)} arrays; want {len(positions)}")
+            held.update(zip(positions, leaves, strict=True))
+        return held
+
+    def rest(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+        """Leaves of the arguments that are not frozen, for a call without the frozen ones.
+
+        Raises:
+            ArgumentError: the arguments do not fit.
+        """
+        names = self._parameters
+        free = [name for name in names if name not in self._frozen_leaves]
+        want = [name for name in free if name not in kwargs]
+        if len(args) > len(want):
+            raise ArgumentError(f"{self._name}: want {len(want)} arguments besides the frozen ones, got {len(args)}")
+        given = {**dict(zip(want, args, strict=False)), **kwargs}
+        leaves: list[Any] = []
+        frozen = {p for positions in self._frozen_leaves.values() for p in positions}
+        for name, positions in self._leaves_of.items():
+            if name in self._frozen_leaves:
+                continue
+            if name not in given:
+                raise ArgumentError(f"{self._name}: argument {name} is missing")
+            found = jax.tree.leaves(given[name])
+            if len(found) != len([p for p in positions if p not in frozen]):
+                raise ArgumentError(f"{self._name}: {name} has {len(found)} arrays; want {len(positions)}")
+            leaves += found
+        return leaves
+
+    def structs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """``(args, kwargs)`` of ``jax.ShapeDtypeStruct``."""
+        types = self.captured.graph.input_types[: len(self.captured.leaf_names)]
+        shapes = [
+            jax.ShapeDtypeStruct(jax.typeof(leaf).shape, jax.typeof(leaf).dtype)
+            for leaf, _ in zip(self.captured.arguments.leaves, types, strict=True)
+        ]
+        return self.captured.arguments.unflatten(shapes)
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.function, "__name__", "the program")
+
+    @cached_property
+    def _parameters(self) -> list[str]:
+        return list(self._leaves_of)
+
+    @cached_property
+    def _leaves_of(self) -> dict[str, list[int]]:
+        """Leaf positions of each parameter, in call order."""
+        count = len(self.captured.leaf_names)
+        args, kwargs = self.captured.arguments.unflatten(range(count))
+        names = _parameter_names(self.function, len(args))
+        table = {name: _positions(value) for name, value in zip(names, args, strict=True)}
+        return table | {name: _positions(value) for name, value in kwargs.items()}
+
+    @cached_property
+    def _frozen_leaves(self) -> dict[str, list[int]]:
+        for name in self.frozen:
+            if name not in self._leaves_of:
+                raise ArgumentError(
+                    f"{self._name}: frozen={name!r} is no argument of the call; there are {', '.join(self._leaves_of)}"
+                )
+        return {name: leaves for name, leaves in self._leaves_of.items() if name in self.frozen}
+
+
+def _positions(value: Any) -> list[int]:
+    return [leaf for leaf in jax.tree.leaves(value) if type(leaf) is int]
+
+
+def _parameter_names(function: Callable[..., Any], count: int) -> list[str]:
+    """Names of the first positional parameters; ``arg0`` ... where there are none, ``args[0]`` ... behind a star."""
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        parameters = []
+    names: list[str] = []
+    for index in range(count):
+        if index < len(parameters) and parameters[index].kind in (
+            inspect.Parameter.POSITIONAL_ONLY,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        ):
+            names.append(parameters[index].name)
+        else:
+            names.append(f"arg{index}")
+    return names

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of ``optimize``, checked once when they are given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from egraph_opt.cost import CostModel
+from egraph_opt.engine import RuleSet
+from egraph_opt.errors import ArgumentError
+from egraph_opt.ir.numerics import Numerics
+
+Measure = Literal["auto"] | bool
+Rules = RuleSet | str | Path | Iterable[str | Path] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to optimise.
+
+    Args:
+        numerics: class of allowed rewrites.
+        budget: seconds for the search: saturation and extraction together [s].
+        rules: what replaces the shipped rules, or None.
+        objective: "time".
+        measure: whether to time programs: "auto" does so unless one run is predicted to take very long.
+        cost: cost model, or its name, or None for the roofline of the device.
+        frozen: names of parameters that stay the same between calls.
+        static_argnums: positions of static arguments.
+        static_argnames: names of static arguments.
+        fold_constants: whether closed-over arrays become constants whose values may be used.
+        strict: refuse primitives without an op instead of keeping them opaque.
+        verify: whether to compare with the original.
+        seed: of sampled inputs and of extraction.
+    """
+
+    numerics: Numerics = Numerics.REASSOCIATE
+    budget: float = 2.0
+    rules: RuleSet | None = None
+    objective: str = "time"
+    measure: Measure = "auto"
+    cost: str | CostModel | None = None
+    frozen: tuple[str, ...] = ()
+    static_argnums: tuple[int, ...] = ()
+    static_argnames: tuple[str, ...] = ()
+    fold_constants: bool = False
+    strict: bool = False
+    verify: bool = True
+    seed: int = 0
+
+    def active_rules(self) -> RuleSet:
+        """Rules that the numerics class admits."""
+        return (self.rules or RuleSet.shipped()).admitted(self.numerics)
+
+
+def make_options(**given: Any) -> Options:
+    """Options from the keywords of ``optimize``.
+
+    Raises:
+        ArgumentError: an unknown keyword or a value that does not fit.
+    """
+    known = set(Options.__dataclass_fields__)
+    for name in given:
+        if name not in known:
+            raise ArgumentError(f"optimize: option {name!r} is not known; there are {', '.join(sorted(known))}")
+    given["numerics"] = Numerics.parse(given.get("numerics", Numerics.REASSOCIATE))
+    if given.get("rules") is not None and not isinstance(given["rules"], RuleSet):
+        given["rules"] = RuleSet.load(given["rules"])
+    for name in ("frozen", "static_argnames"):
+        value = given.get(name, ())
+        given[name] = (value,) if isinstance(value, str) else tuple(value)
+    value = given.get("static_argnums", ())
+    given["static_argnums"] = (value,) if isinstance(value, int) else tuple(value)
+    options = Options(**given)
+    _check(options)
+    return options
+
+
+def _check(options: Options) -> None:
+    if isinstance(options.budget, bool) or not isinstance(options.budget, int | float) or not options.budget >= 0:
+        raise ArgumentError(f"budget={options.budget!r}; want seconds, a number >= 0")
+    if options.measure not in ("auto", True, False):
+        raise ArgumentError(f"measure={options.measure!r}; want 'auto', True or False")
+    if options.objective == "memory":
+        raise ArgumentError("objective='memory' is not there yet; use 'time'")
+    if options.objective != "time":
+        raise ArgumentError(f"objective={options.objective!r}; want 'time'")
+    _names("frozen", options.frozen)
+    _names("static_argnames", options.static_argnames)
+
+
+def _names(option: str, names: Sequence[object]) -> None:
+    for name in names:
+        if not isinstance(name, str):
+            raise ArgumentError(f"{option}={names!r}; want names of parameters")

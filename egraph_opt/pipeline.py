@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The main path: capture, search, lower, verify, measure, decide.
+
+The original is always among the programs to choose from, and it wins ties: whatever the search did, the result is never
+wrong beyond the error gate and never slower beyond measurement noise.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+
+from egraph_opt.calling import Convention
+from egraph_opt.capture import Captured, capture
+from egraph_opt.cost import CostModel, cost_model, count_graph, frozen_nodes
+from egraph_opt.ir import Graph
+from egraph_opt.lower import lower_graph
+from egraph_opt.measure import choose, measure
+from egraph_opt.options import Options
+from egraph_opt.report import Report, duration
+from egraph_opt.result import Result
+from egraph_opt.search import Candidate, Search, SearchOptions, search
+from egraph_opt.split import split
+from egraph_opt.verify import Verdict, compare, sample_inputs
+
+Progress = Callable[[str], None]
+
+LONGEST_RUN = 20.0
+"""Programs predicted to run longer than this are not timed under ``measure="auto"`` [s]."""
+
+MEASURE_SECONDS = 3.0
+"""Time for the timed runs of all programs together, compilation not counted [s]."""
+
+MEASURED_CANDIDATES = 2
+"""How many candidates are verified and timed at most."""
+
+
+@dataclass(slots=True)
+class _Contender:
+    """A candidate that passed the error gate."""
+
+    candidate: Candidate
+    verdict: Verdict | None
+    function: Callable[[Sequence[Any]], list[Any]] = field(repr=False)
+
+
+def plan(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: Options,
+    progress: Progress = lambda text: None,
+) -> Result:
+    """Optimise ``function`` for the types of these arguments.
+
+    Args:
+        function: a JAX-traceable function.
+        args: arrays or ``jax.ShapeDtypeStruct``, or trees of them; values are used for verification and timing only.
+        kwargs: keyword arguments, likewise.
+        options: what is allowed.
+        progress: told what is being done.
+    """
+    clock = _Clock()
+    progress("capturing")
+    captured = capture(
+        function,
+        args,
+        kwargs,
+        static_argnums=options.static_argnums,
+        static_argnames=options.static_argnames,
+        fold_constants=options.fold_constants,
+        strict=options.strict,
+        numerics=options.numerics,
+    )
+    convention = Convention(function, captured, options.frozen, options.static_argnums, options.static_argnames)
+    frozen = convention.frozen_positions
+    seconds_capture = clock.lap()
+    platform = jax.default_backend()
+    cost = cost_model(options.cost, platform)
+    report = Report(
+        name=getattr(function, "__name__", "").strip("<>") or "program",
+        device=device_name(),
+        numerics=options.numerics.name.lower(),
+        cost_model=cost.name,
+        seconds_capture=seconds_capture,
+    )
+    progress("searching")
+    found = search(
+        captured.graph, SearchOptions(options.active_rules(), options.numerics, options.budget, cost), frozen
+    )
+    report.seconds_saturate = found.seconds["saturate"] + found.seconds["bodies"]
+    report.seconds_extract = found.seconds["extract"] + found.seconds["decode"] + found.seconds["normalise"]
+    clock.lap()
+    chosen = _decide(captured, found, frozen, options, cost, report, clock, progress)
+    _describe(report, captured.graph, chosen, frozen, cost, found)
+    report.seconds_total = clock.total()
+    return Result(convention, chosen.graph, report, options, found)
+
+
+def _decide(
+    captured: Captured,
+    found: Search,
+    frozen: Sequence[int],
+    options: Options,
+    cost: CostModel,
+    report: Report,
+    clock: _Clock,
+    progress: Progress,
+) -> Candidate:
+    """The candidate to use; fills in what was verified, timed and rejected."""
+    original = Candidate(captured.graph, cost.graph_seconds(captured.graph, _free(captured.graph, frozen)))
+    better = [c for c in found.candidates if c.cost < original.cost and c.graph != original.graph]
+    better = better[:MEASURED_CANDIDATES]
+    functions = [lower_graph(c.graph, captured.tracebacks) for c in better]
+    report.seconds_lower = clock.lap()
+    if not better:
+        report.decision = "the original: the search found nothing cheaper"
+        return original
+    concrete = _example_inputs(captured, options.seed)
+    contenders: list[_Contender] = []
+    for candidate, function in zip(better, functions, strict=True):
+        progress("verifying")
+        verdict = _verify(captured, candidate, concrete, options)
+        if verdict is None or verdict.ok:
+            contenders.append(_Contender(candidate, verdict, function))
+        else:
+            report.rejected.append(f"cost {candidate.cost:.3g}: {verdict.reason}")
+    report.seconds_verify = clock.lap()
+    if not contenders:
+        report.decision = "the original: no candidate passed the error gate"
+        return original
+    winner = _race(captured, contenders, concrete, frozen, original, options, report, progress)
+    report.seconds_measure = clock.lap()
+    verdict = (winner or contenders[0]).verdict
+    if verdict is not None:
+        report.error_before = verdict.error_original
+        report.error_after = verdict.error_candidate if winner else verdict.error_original
+        report.verified = True
+    return winner.candidate if winner else original
+
+
+def _race(
+    captured: Captured,
+    contenders: Sequence[_Contender],
+    inputs: Sequence[Any],
+    frozen: Sequence[int],
+    original: Candidate,
+    options: Options,
+    report: Report,
+    progress: Progress,
+) -> _Contender | None:
+    """The fastest contender, or None for the original."""
+    best = contenders[0]
+    reason = _not_timed(captured, original, options, best)
+    if reason:
+        report.decision = f"the cheapest program by the cost model; not timed: {reason}"
+        return best
+    progress("timing")
+    runs: list[tuple[Callable[..., Any], Sequence[Any]]] = [(captured.original, inputs)]
+    for contender in contenders:
+        runs.append(_timed_form(contender.candidate.graph, inputs, frozen))
+    timing = measure(runs, budget_seconds=MEASURE_SECONDS, seed=options.seed)
+    index, why = choose(timing)
+    report.noise = timing.noise
+    report.seconds_before = timing.seconds[0]
+    report.seconds_after = timing.seconds[index]
+    report.decision = f"{'the original' if index == 0 else 'the optimised program'}: {why}"
+    for place, contender in enumerate(contenders, 1):
+        if place != index:
+            report.rejected.append(
+                f"cost {contender.candidate.cost:.3g}: took {duration(timing.seconds[place])}"
+                f" (original {duration(timing.seconds[0])})"
+            )
+    return contenders[index - 1] if index else None
+
+
+def _timed_form(
+    graph: Graph, inputs: Sequence[Any], frozen: Sequence[int]
+) -> tuple[Callable[..., Any], Sequence[Any]]:
+    """What runs on every call, and its inputs: with frozen arguments, without the work that is done once."""
+    if not frozen:
+        program = lower_graph(graph)
+        return (lambda *leaves: program(leaves)), inputs
+    parts = split(graph, frozen)
+    prepared = jax.jit(lower_graph(parts.prepare))([inputs[p] for p in parts.frozen])
+    rest = [leaf for position, leaf in enumerate(inputs) if position not in parts.frozen]
+    run = lower_graph(parts.run)
+    return (lambda *leaves: run(leaves)), [*rest, *prepared]
+
+
+def _not_timed(captured: Captured, original: Candidate, options: Options, best: _Contender) -> str:
+    """Why programs are not timed; "" when they are."""
+    if options.measure is False:
+        return "measure=False"
+    if captured.graph.effects:
+        return "the program has side effects"
+    if options.measure == "auto" and isinstance(original.cost, float) and original.cost > LONGEST_RUN:
+        return f"one run is predicted to take {duration(original.cost)}; give measure=True"
+    return ""
+
+
+def _verify(captured: Captured, candidate: Candidate, inputs: Sequence[Any], options: Options) -> Verdict | None:
+    if not options.verify:
+        return None
+    return compare(captured.graph, candidate.graph, inputs)
+
+
+def _example_inputs(captured: Captured, seed: int) -> list[Any]:
+    """Arrays for verification and timing: the given ones, and sampled ones where only a type was given."""
+    given = [*captured.arguments.leaves, *captured.constants]
+    sampled = sample_inputs(captured.graph.input_types, seed)
+    return [
+        sample if isinstance(leaf, jax.ShapeDtypeStruct | jax.core.Tracer) else leaf
+        for leaf, sample in zip(given, sampled, strict=True)
+    ]
+
+
+def _free(graph: Graph, frozen: Sequence[int]) -> frozenset[int]:
+    return frozen_nodes(graph, frozen) if frozen else frozenset()
+
+
+def _describe(
+    report: Report, before: Graph, chosen: Candidate, frozen: Sequence[int], cost: CostModel, found: Search
+) -> None:
+    counts = count_graph(before), count_graph(chosen.graph, _free(chosen.graph, frozen))
+    report.flops_before, report.flops_after = (c.flops for c in counts)
+    report.bytes_before, report.bytes_after = (c.bytes for c in counts)
+    report.transcendentals_before, report.transcendentals_after = (c.transcendentals for c in counts)
+    report.nodes_before, report.nodes_after = len(before), len(chosen.graph)
+    report.predicted_before, report.predicted_after = cost.graph_seconds(before), chosen.cost
+    report.rules_fired = dict(chosen.fired)
+    report.improved = chosen.graph != before
+    report.stop_reason = found.saturation.stop_reason
+    report.enodes = found.saturation.nodes
+    report.notes += found.notes
+    if found.extraction is not None:
+        report.extraction_cost = found.extraction.cost
+        report.extraction_gap = found.extraction.gap
+
+
+def device_name() -> str:
+    """Kind and name of JAX's default device."""
+    device = jax.devices()[0]
+    kind = device.device_kind
+    return kind if kind.lower() == device.platform else f"{device.platform} ({kind})"
+
+
+class _Clock:
+    """Laps of one optimisation."""
+
+    def __init__(self) -> None:
+        self._start = self._last = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the last lap [s]."""
+        now = time.perf_counter()
+        spent, self._last = now - self._last, now
+        return spent
+
+    def total(self) -> float:
+        """Seconds since the start [s]."""
+        return time.perf_counter() - self._start

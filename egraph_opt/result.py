@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The result of planning: the chosen program, ready to run, to read, to save and to ask about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from egraph_opt.calling import Convention
+from egraph_opt.capture import Captured
+from egraph_opt.derivative import with_derivative_of
+from egraph_opt.errors import ArgumentError, OutputError
+from egraph_opt.frontends import LoadedModel, save, write_atomically
+from egraph_opt.ir import Graph
+from egraph_opt.lower import lower_graph
+from egraph_opt.lower.python import to_python
+from egraph_opt.options import Options
+from egraph_opt.report import Report
+from egraph_opt.search import Search
+from egraph_opt.split import split
+
+
+@dataclass(eq=False)
+class Result:
+    """A planned program.
+
+    Args:
+        convention: the original and how it is called.
+        after: Graph of the chosen program; that of the original when nothing was better.
+        report: figures and decisions.
+        options: what was asked for.
+        search: what the search found.
+    """
+
+    convention: Convention
+    after: Graph
+    report: Report
+    options: Options
+    search: Search = field(repr=False)
+
+    @property
+    def captured(self) -> Captured:
+        """The original as captured."""
+        return self.convention.captured
+
+    @property
+    def before(self) -> Graph:
+        """Graph of the original program."""
+        return self.captured.graph
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the chosen program; arguments as for the original, of the types that were planned for."""
+        return self._jitted(self.captured.constants, args, kwargs)
+
+    def __str__(self) -> str:
+        return str(self.report)
+
+    def traceable(self, constants: Sequence[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The chosen program as a plain JAX function of its closed-over arrays and arguments."""
+        leaves = self.convention.leaves(args, kwargs)
+        outputs = self.flat([*leaves, *constants])
+        return jax.tree.unflatten(self.captured.out_tree, outputs)
+
+    def prepare(self, *frozen: Any) -> Callable[..., Any]:
+        """Do the work that depends on the frozen arguments alone.
+
+        Args:
+            frozen: values of the frozen parameters, in the order of the function's signature.
+
+        Returns:
+            A function of the other arguments.
+
+        Raises:
+            ArgumentError: nothing is frozen, or the values do not fit.
+        """
+        places = self.convention.places
+        if not places:
+            raise ArgumentError("prepare: no argument is frozen; give optimize(..., frozen=('params',))")
+        if len(frozen) != len(places):
+            raise ArgumentError(f"prepare: want {len(places)} values ({', '.join(places)}), got {len(frozen)}")
+        held = self.convention.frozen_values(frozen)
+        held |= {len(self.captured.leaf_names) + i: value for i, value in enumerate(self.captured.constants)}
+        parts = split(self.after, self.convention.frozen_positions)
+        prepared = jax.jit(lower_graph(parts.prepare))([held[p] for p in parts.frozen])
+        program = lower_graph(parts.run, self.captured.tracebacks)
+
+        @jax.jit
+        def run(prepared: Sequence[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+            leaves = self.convention.rest(args, kwargs)
+            return jax.tree.unflatten(self.captured.out_tree, program([*leaves, *prepared]))
+
+        return lambda *args, **kwargs: run(prepared, args, kwargs)
+
+    def explain(self) -> str:
+        """What changed: rules, user lines, gain."""
+        from egraph_opt.explain import explain
+
+        return explain(self)
+
+    def why_not(self, rule: str) -> str:
+        """Why a rule left no trace in the chosen program."""
+        from egraph_opt.explain import why_not
+
+        return why_not(self, rule)
+
+    def to_python(self, name: str | None = None) -> str:
+        """Standalone JAX source of the chosen program."""
+        return to_python(self.after, name or self.report.name or "optimized")
+
+    def save(self, path: str | Path) -> None:
+        """Write the chosen program; the suffix tells how.
+
+        Raises:
+            OutputError: an unknown suffix, or the file cannot be written.
+        """
+        path = Path(path)
+        if path.suffix == ".py":
+            write_atomically(path, self.to_python().encode())
+            return
+        if path.suffix not in (".jaxexport", ".stablehlo", ".mlir"):
+            raise OutputError(f"{path}: suffix {path.suffix!r}; want .jaxexport, .stablehlo, .mlir or .py")
+        args, kwargs = self.convention.structs()
+
+        def program(*args: Any, **kwargs: Any) -> Any:
+            return self.traceable(self.captured.constants, args, kwargs)
+
+        program.__name__ = self.report.name or "optimized"
+        function = self.convention.function
+        save(program, args, path, like=function if isinstance(function, LoadedModel) else None, kwargs=kwargs)
+
+    @cached_property
+    def flat(self) -> Callable[[Sequence[Any]], list[Any]]:
+        """The chosen program over flat leaves and closed-over arrays, differentiable as the original is."""
+        lowered = lower_graph(self.after, self.captured.tracebacks)
+        if self.captured.has_custom_derivatives or self.captured.has_checkpoint:
+            return with_derivative_of(lowered, self.captured.original, self.captured.custom_derivatives)
+        return lowered
+
+    @cached_property
+    def _jitted(self) -> Any:
+        return jax.jit(self.traceable)

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Graph in, cheaper equal Graphs out: normalise, saturate, extract, decode.
+
+Bodies of control flow are optimised first, each as a graph of its own in which work that does not change between the
+trips is paid once. The input is always among the results, so whatever goes wrong here costs time only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
+from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
+from egraph_opt.engine.decode import decode, priced, sources_of
+from egraph_opt.errors import EngineError, ExtractionError
+from egraph_opt.extract import Extraction, Table, extract
+from egraph_opt.ir import Builder, Graph, Node
+from egraph_opt.ir.numerics import Numerics
+from egraph_opt.normalise import normalise
+
+WHILE_TRIPS = 10.0
+"""Trips that a ``while`` of unknown length is priced with."""
+
+FREE = 1e-6
+"""Share of its price that work on frozen inputs keeps: of two free forms the cheaper is better still."""
+
+SMALL = 1
+"""Graphs with no more non-input nodes than this are not searched."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How to search.
+
+    Args:
+        rules: rewrite rules, already restricted to the numerics class.
+        numerics: class of all changes.
+        budget: seconds for saturation and extraction together [s].
+        cost: prices of e-nodes and graphs.
+        extract_share: part of the budget that extraction may take.
+    """
+
+    rules: RuleSet
+    numerics: Numerics
+    budget: float
+    cost: CostModel
+    extract_share: float = 0.3
+    nodes: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One extracted program.
+
+    Args:
+        graph: the program.
+        cost: the model's price of it.
+        fired: how many of its e-nodes each rule made.
+    """
+
+    graph: Graph
+    cost: float
+    fired: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Search:
+    """What a search found.
+
+    Args:
+        before: the program as given, in normal form.
+        candidates: cheapest first by the model; may hold ``before`` itself.
+        saturation: report of the outermost e-graph.
+        extraction: the outermost extraction.
+        seconds: by stage: "normalise", "saturate", "extract", "decode", "bodies".
+        notes: what was given up, in plain words.
+    """
+
+    before: Graph
+    candidates: list[Candidate]
+    saturation: SaturationReport = field(default_factory=SaturationReport)
+    extraction: Extraction | None = None
+    seconds: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+def search(
+    graph: Graph, options: SearchOptions, frozen: Collection[int] = (), invariant: Collection[int] = (), trips: float = 1.0
+) -> Search:
+    """Cheaper programs equal to ``graph``.
+
+    Args:
+        graph: the program.
+        options: rules, budget, cost.
+        frozen: input positions whose values stay the same between calls: what reads only them is free.
+        invariant: input positions that stay the same over the trips of a surrounding loop.
+        trips: how often the surrounding loop runs the graph.
+    """
+    start = time.perf_counter()
+    found = Search(graph, [])
+    graph = normalise(graph, options.numerics)
+    found.seconds["normalise"] = time.perf_counter() - start
+    graph, bodies = _bodies(graph, options, found)
+    found.before = graph
+    fixed = frozenset(frozen)
+    steady = frozenset(invariant)
+    base = Candidate(graph, options.cost.graph_seconds(graph, _free(graph, fixed)), bodies)
+    found.candidates = [base]
+    if len(graph.nodes) - len(graph.inputs) <= SMALL:
+        return found
+    try:
+        _saturate_and_extract(graph, options, found, fixed, steady, trips, bodies)
+    except (EngineError, ExtractionError) as error:
+        found.saturation.stop_reason = str(error)
+        found.notes.append(f"search ended early: {error}")
+    found.candidates.sort(key=lambda c: c.cost)
+    return found
+
+
+def _saturate_and_extract(
+    graph: Graph,
+    options: SearchOptions,
+    found: Search,
+    fixed: frozenset[int],
+    steady: frozenset[int],
+    trips: float,
+    bodies: Mapping[str, int],
+) -> None:
+    limits = Limits(seconds=options.budget * (1 - options.extract_share), nodes=options.nodes)
+    start = time.perf_counter()
+    saturation = Saturation(graph, options.rules, limits)
+    try:
+        found.saturation = saturation.report
+        snapshot = saturation.run()
+        found.seconds["saturate"] = time.perf_counter() - start
+        roots = saturation.roots(graph)
+        lines = sources_of(graph, saturation.numbers, snapshot)
+        why = saturation.provenance()
+        models: list[CostModel] = [options.cost]
+        if options.cost.name != "flops":
+            models.append(FlopCount())
+        seen = {graph}
+        still = snapshot.derivable(saturation.encoder, fixed or steady)
+        factor = FREE if fixed else 1.0 / max(trips, 1.0)
+        for model in models:
+            start = time.perf_counter()
+            rows, enodes = priced(snapshot, saturation.encoder, model.node_cost)
+            if fixed or trips > 1:
+                rows = [
+                    (c, price * factor, children, label) if c in still and still.issuperset(children) else row
+                    for row in rows
+                    for c, price, children, label in (row,)
+                ]
+            table = Table(rows, roots, len(snapshot.classes))
+            budget = options.budget * options.extract_share / len(models)
+            extraction = extract(table, budget)
+            if model is options.cost:
+                found.extraction = extraction
+            found.seconds["extract"] += time.perf_counter() - start
+            start = time.perf_counter()
+            chosen = {c: enodes[k] for c, k in enumerate(extraction.choice) if k is not None}
+            program = normalise(
+                decode(graph, roots, chosen, snapshot, saturation.encoder, options.numerics, lines), options.numerics
+            )
+            if program not in seen:
+                seen.add(program)
+                fired = Counter(why[e] for c, e in _needed(roots, chosen) if e in why) + Counter(bodies)
+                cost = options.cost.graph_seconds(program, _free(program, fixed))
+                found.candidates.append(Candidate(program, cost, dict(fired)))
+            found.seconds["decode"] += time.perf_counter() - start
+    finally:
+        saturation.close()
+
+
+def _needed(roots: Sequence[int], chosen: Mapping[int, ENode]) -> list[tuple[int, ENode]]:
+    """Classes and e-nodes that the roots reach."""
+    seen: dict[int, ENode] = {}
+    stack = list(roots)
+    while stack:
+        c = stack.pop()
+        if c not in seen:
+            seen[c] = chosen[c]
+            stack += chosen[c].children
+    return list(seen.items())
+
+
+def _free(graph: Graph, fixed: frozenset[int]) -> frozenset[int]:
+    return frozen_nodes(graph, fixed) if fixed else frozenset()
+
+
+def _bodies(graph: Graph, options: SearchOptions, found: Search) -> tuple[Graph, Counter[str]]:
+    """The graph with the sub-graphs of its control flow optimised, and the rules that fired in them."""
+    fired: Counter[str] = Counter()
+    if not any(True for _ in graph.subgraphs()):
+        return graph, fired
+    start = time.perf_counter()
+    count = sum(1 for _ in graph.subgraphs())
+    inner = replace(options, budget=options.budget * 0.5 / count)
+    known: dict[tuple[Graph, frozenset[int], float], Graph] = {}
+
+    def best(body: Graph, steady: frozenset[int], trips: float) -> Graph:
+        key = (body, steady, trips)
+        if key not in known:
+            result = search(body, inner, invariant=steady, trips=trips)
+            winner = result.candidates[0]
+            fired.update(winner.fired)
+            found.notes += result.notes
+            known[key] = winner.graph if winner.cost < options.cost.graph_seconds(body) else body
+        return known[key]
+
+    builder = Builder()
+    names = dict(zip(graph.inputs, graph.names or [""] * len(graph.inputs), strict=True))
+    place: list[int] = []
+    for number, node in enumerate(graph.nodes):
+        if node.op == "input":
+            place.append(builder.input(node.type, names[number]))
+        else:
+            place.append(builder.copy(_with_bodies(node, best), [place[q] for q in node.operands]))
+    roots = [place[n] for n in graph.outputs], [place[n] for n in graph.effects]
+    found.seconds["bodies"] = time.perf_counter() - start
+    return builder.build(*roots, graph.weak_outputs, graph.precision), fired
+
+
+def _with_bodies(node: Node, best: Callable[[Graph, frozenset[int], float], Graph]) -> Node:
+    """The node with its sub-graphs replaced by ``best(sub-graph, steady input positions, trips)``."""
+    values = node.kwargs
+    if node.op == "scan":
+        changes = {"body": best(values["body"], frozenset(range(values["num_consts"])), float(values["length"]))}
+    elif node.op == "while":
+        changes = {
+            part: best(values[part], frozenset(range(values[f"{part}_nconsts"])), WHILE_TRIPS)
+            for part in ("cond", "body")
+        }
+    elif node.op == "cond":
+        changes = {"branches": tuple(best(branch, frozenset(), 1.0) for branch in values["branches"])}
+    else:
+        return node
+    attrs = tuple((name, changes.get(name, value)) for name, value in node.attrs)
+    return replace(node, attrs=attrs)
