@@ -83,4 +83,3 @@ def _is_sharded(params: Any) -> bool:
     """Whether a jitted call asks for a placement over several devices; inlining would drop it."""
     shardings: Sequence[Any] = (*params.get("in_shardings", ()), *params.get("out_shardings", ()))
     return any(len(getattr(s, "device_set", ())) > 1 for s in shardings)
-

@@ -87,9 +87,7 @@ def _copy(spec: Spec, x: Value) -> Value:
         x = np.einsum(f"{spec.inputs[0]}->{letters}", x) if x.dtype.kind in "biufc" else x[_diagonal(spec)]
     out = "".join(dict.fromkeys(spec.output))
     x = np.transpose(x, [letters.index(c) for c in out if c in letters])
-    x = np.broadcast_to(
-        x.reshape([spec.sizes[c] if c in letters else 1 for c in out]), [spec.sizes[c] for c in out]
-    )
+    x = np.broadcast_to(x.reshape([spec.sizes[c] if c in letters else 1 for c in out]), [spec.sizes[c] for c in out])
     if spec.scale != 1:
         x = (x * np.asarray(spec.scale).astype(x.dtype)).astype(x.dtype)
     if len(out) == len(spec.output):
@@ -256,7 +254,9 @@ _EXACT: dict[str, Callable[..., Value | None]] = {
     "reduce_or": _reduce(np.bitwise_or.reduce),
     "shift_left": _shift(np.left_shift),
     "shift_right_logical": _shift(_logical_right),
-    "shift_right_arithmetic": _shift(lambda x, by: np.right_shift(x, by) if x.dtype.kind == "i" else _logical_right(x, by)),
+    "shift_right_arithmetic": _shift(
+        lambda x, by: np.right_shift(x, by) if x.dtype.kind == "i" else _logical_right(x, by)
+    ),
 }
 
 _ROUNDED: dict[str, Callable[..., Any]] = {

@@ -12,7 +12,7 @@ from typing import Any
 import jax.extend.core as jex
 import numpy as np
 
-from egraph_opt.capture import calls, control, general, layout, pointwise, products, windows
+from egraph_opt.capture import calls, control, general, indexing, layout, pointwise, products, windows
 from egraph_opt.capture.scope import Handler, Scope, squeeze, tensor_type
 from egraph_opt.ir.types import is_numeric
 
@@ -20,6 +20,7 @@ HANDLERS: Mapping[str, Handler] = {
     **products.HANDLERS,
     **pointwise.HANDLERS,
     **layout.HANDLERS,
+    **indexing.HANDLERS,
     **windows.HANDLERS,
     **control.HANDLERS,
 }

@@ -1,113 +1,174 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Identity masks: ``eq(iota, iota)`` and what is selected or converted with them.
+"""Diagonal masks: ``eq(iota + k, iota)`` and what is selected or converted with them.
 
 ``where(eye, x, 0)`` reads and writes a diagonal, bit for bit: outside the mask stands +0.0 whatever ``x`` holds there.
+A diagonal beside the main one, or of a rectangle, is the main diagonal of a slice, padded back.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from egraph_opt.capture.fold import Value
 from egraph_opt.capture.scope import Scope
+from egraph_opt.capture.slicing import emit, sliced
+from egraph_opt.ir import TensorType
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import LETTERS, Spec, canonical
 from egraph_opt.ir.types import is_integer, is_numeric
 
 
-def identity_mask(scope: Scope, x: int) -> tuple[int, int, bool] | None:
-    """The two dimensions of a bool tensor that a diagonal mask lies over, and whether it is True on the diagonal.
+@dataclass(frozen=True)
+class Mask:
+    """A bool tensor that marks one diagonal, repeated over all dimensions but two.
 
-    The mask may be repeated over further dimensions.
+    Args:
+        dims: the two dimensions.
+        starts: where the diagonal starts in each.
+        length: how long it is, up to the edge.
+        positive: whether the marked places are True, all others False; or the other way round.
     """
+
+    dims: tuple[int, int]
+    starts: tuple[int, int]
+    length: int
+    positive: bool
+
+
+def diagonal_mask(scope: Scope, x: int) -> Mask | None:
+    """What a node marks, if it is a diagonal mask that depends on no input."""
     node = scope.emitter.nodes[x]
-    if not scope.folder.is_free(x) or node.type.dtype != "bool":
+    if node.type.dtype != "bool" or node.type.rank < 2 or not scope.folder.is_free(x):
         return None
     if node.op == "einsum":
         return _repeated(scope, x)
+    if node.op == "not":
+        inner = diagonal_mask(scope, node.operands[0])
+        return None if inner is None else replace(inner, positive=not inner.positive)
     if node.op in ("eq", "ne"):
         found = _compared_iotas(scope, x)
         if found is not None:
-            return (*found, node.op == "eq")
-    if node.op == "not":
-        inner = identity_mask(scope, node.operands[0])
-        return None if inner is None else (inner[0], inner[1], not inner[2])
-    if node.type.rank != 2 or node.type.shape[0] != node.type.shape[1]:
-        return None
-    value = scope.folder.value(x)
-    if value is None:
-        return None
-    n = len(value)
-    positive = bool(value[0, 0])
-    marked = value if positive else ~value
-    return (0, 1, positive) if np.count_nonzero(marked) == n and np.diagonal(marked).all() else None
+            return found
+    value = scope.folder.value(x) if node.type.rank == 2 else None
+    return None if value is None else _marked(value)
 
 
-def _repeated(scope: Scope, x: int) -> tuple[int, int, bool] | None:
+def _marked(value: Value) -> Mask | None:
+    """The diagonal that a two-dimensional mask marks."""
+    positive = 2 * int(np.count_nonzero(value)) <= value.size
+    rows, columns = np.nonzero(value if positive else ~value)
+    if len(rows) < 2:
+        return None
+    i, j = int(rows[0]), int(columns[0])
+    length = min(value.shape[0] - i, value.shape[1] - j)
+    along = np.arange(length)
+    whole = min(i, j) == 0 and len(rows) == length
+    if not whole or (rows != i + along).any() or (columns != j + along).any():
+        return None
+    return Mask((0, 1), (i, j), length, positive)
+
+
+def _repeated(scope: Scope, x: int) -> Mask | None:
+    """A mask that is broadcast or permuted."""
     node = scope.emitter.nodes[x]
     spec = Spec.parse(node.attr("spec"))
     if len(node.operands) != 1 or not spec.is_copy or len(set(spec.output)) != len(spec.output):
         return None
-    inner = identity_mask(scope, node.operands[0]) if len(set(spec.inputs[0])) == len(spec.inputs[0]) else None
+    word = spec.inputs[0]
+    inner = diagonal_mask(scope, node.operands[0]) if len(set(word)) == len(word) else None
     if inner is None:
         return None
-    first, second, positive = inner
-    return spec.output.index(spec.inputs[0][first]), spec.output.index(spec.inputs[0][second]), positive
+    first, second = (spec.output.index(word[d]) for d in inner.dims)
+    return replace(inner, dims=(first, second))
 
 
-def _compared_iotas(scope: Scope, x: int) -> tuple[int, int] | None:
-    """Dimensions ``(i, j)`` of a comparison of the same ``iota`` along two dimensions, of any size."""
-    places = []
-    for operand in scope.emitter.nodes[x].operands:
-        node = scope.emitter.nodes[operand]
-        if node.op != "einsum" or len(node.operands) != 1:
+def _compared_iotas(scope: Scope, x: int) -> Mask | None:
+    """A comparison of an ``iota`` along each of two dimensions, whatever their sizes."""
+    node = scope.emitter.nodes[x]
+    dims = []
+    for operand in node.operands:
+        copy = scope.emitter.nodes[operand]
+        if copy.op != "einsum" or len(copy.operands) != 1:
             return None
-        spec = Spec.parse(node.attr("spec"))
+        spec = Spec.parse(copy.attr("spec"))
         plain = len(spec.inputs[0]) == 1 and len(set(spec.output)) == len(spec.output) and spec.is_copy
-        if not plain or spec.scale != 1 or scope.emitter.nodes[node.operands[0]].op != "iota":
+        if not plain or spec.scale != 1 or scope.emitter.nodes[copy.operands[0]].op != "iota":
             return None
-        places.append((node.operands[0], spec.output.index(spec.inputs[0])))
-    (iota, i), (other, j) = places
-    return (i, j) if iota == other and i != j else None
+        dims.append(spec.output.index(spec.inputs[0]))
+    i, j = dims
+    length = min(node.type.shape[i], node.type.shape[j])
+    return None if i == j else Mask((i, j), (0, 0), length, node.op == "eq")
 
 
 def selected_diagonal(scope: Scope, operands: list[int]) -> int | None:
-    """``select_n(mask, a, b)`` with an identity mask and zero off the diagonal, as an einsum."""
-    found = identity_mask(scope, operands[0])
-    if found is None:
+    """``select_n(mask, a, b)`` with a diagonal mask and zero off the diagonal, as an einsum."""
+    mask = diagonal_mask(scope, operands[0])
+    if mask is None:
         return None
-    first, second, positive = found
-    off, on = (operands[1], operands[2]) if positive else (operands[2], operands[1])
-    mask = scope.type(operands[0])
-    type = scope.type(on)
-    if not _is_positive_zero(scope, off) or not is_numeric(type.dtype) or type.shape not in ((), mask.shape):
+    off, on = (operands[1], operands[2]) if mask.positive else (operands[2], operands[1])
+    shape, type = scope.type(operands[0]).shape, scope.type(on)
+    if not _is_positive_zero(scope, off) or not is_numeric(type.dtype) or type.shape not in ((), shape):
         return None
-    word = list(LETTERS[: mask.rank])
-    word[second] = word[first]
-    text = "".join(word)
-    sizes = dict(zip(text, mask.shape, strict=True))
-    spec = canonical([text if type.shape else ""], text, sizes)
-    return scope.emitter.einsum(spec, [on], scope.sources)
+
+    def write(word: str, small: tuple[int, ...]) -> int | None:
+        part = on
+        if type.shape and small != shape:
+            start = _starts(mask, len(shape))
+            cut = sliced(scope, on, shape, start, [a + n for a, n in zip(start, small, strict=True)])
+            if cut is None or scope.type(cut).shape != small:
+                return None
+            part = cut
+        spec = canonical([word if type.shape else ""], word, dict(zip(word, small, strict=True)))
+        return scope.emitter.einsum(spec, [part], scope.sources)
+
+    return _written(scope, mask, shape, type.dtype, write)
 
 
-def written_diagonal(scope: Scope, mask: int, dtype: str) -> int | None:
-    """An identity mask converted to numbers: one written on a diagonal, maybe repeated over further dimensions.
+def written_diagonal(scope: Scope, x: int, dtype: str) -> int | None:
+    """A diagonal mask converted to numbers: one written on a diagonal, maybe repeated over further dimensions.
 
     Products with it become renamings of indices, which do not spread infinities and NaN as a product with zeros does:
     for floats not ``EXACT``.
     """
     if not is_numeric(dtype) or not (is_integer(dtype) or scope.shared.numerics > Numerics.EXACT):
         return None
-    found = identity_mask(scope, mask)
-    type = scope.type(mask)
-    if found is None or not found[2] or type.rank > len(LETTERS):
+    mask = diagonal_mask(scope, x)
+    if mask is None or not mask.positive:
         return None
-    word = list(LETTERS[: type.rank])
-    word[found[1]] = word[found[0]]
-    text = "".join(word)
-    one = scope.emitter.constant(1, dtype)
-    return scope.emitter.einsum(canonical([""], text, dict(zip(text, type.shape, strict=True))), [one], scope.sources)
+
+    def write(word: str, small: tuple[int, ...]) -> int | None:
+        spec = canonical([""], word, dict(zip(word, small, strict=True)))
+        return scope.emitter.einsum(spec, [scope.emitter.constant(1, dtype)], scope.sources)
+
+    return _written(scope, mask, scope.type(x).shape, dtype, write)
+
+
+def _written(
+    scope: Scope, mask: Mask, shape: tuple[int, ...], dtype: str, write: Callable[[str, tuple[int, ...]], int | None]
+) -> int | None:
+    """What ``write`` makes of the square around the diagonal, padded with zeros to the whole."""
+    if len(shape) > len(LETTERS) or mask.length < 2:
+        return None
+    letters = list(LETTERS[: len(shape)])
+    letters[mask.dims[1]] = letters[mask.dims[0]]
+    small = tuple(mask.length if d in mask.dims else n for d, n in enumerate(shape))
+    part = write("".join(letters), small)
+    if part is None or small == shape:
+        return part
+    config = tuple(
+        (low, whole - low - n, 0) for low, n, whole in zip(_starts(mask, len(shape)), small, shape, strict=True)
+    )
+    zero = scope.emitter.constant(0, dtype)
+    return emit(scope, "pad", [part, zero], {"padding_config": config}, TensorType(shape, dtype).shape, dtype)
+
+
+def _starts(mask: Mask, rank: int) -> list[int]:
+    place = dict(zip(mask.dims, mask.starts, strict=True))
+    return [place.get(d, 0) for d in range(rank)]
 
 
 def _is_positive_zero(scope: Scope, x: int) -> bool:
