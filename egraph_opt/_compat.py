@@ -15,6 +15,7 @@ import jax
 import jax.extend.mlir as _mlir
 import jax.extend.mlir.dialects.stablehlo as _stablehlo
 import jax.extend.mlir.ir as _ir
+import jax.extend.mlir.passmanager as _passmanager
 
 mlir_ir: Any = _ir
 """MLIR's core bindings (untyped)."""
@@ -33,8 +34,19 @@ def mlir_context() -> Any:
     return module.context
 
 
+@functools.cache
+def _register_stablehlo_passes() -> None:
+    mlir_stablehlo.register_stablehlo_passes()
+
+
+def mlir_pass_manager(pipeline: str) -> Any:
+    """A pass manager in the current MLIR context, with StableHLO's passes registered."""
+    _register_stablehlo_passes()
+    return _passmanager.PassManager.parse(pipeline)
+
+
 def refine_polymorphic_shapes(module: bytes) -> bytes:
-    """Propagate the static types of ``main``'s arguments through a module with dynamic shapes."""
+    """XLA's propagation of the static types of ``main``'s arguments through a module with dynamic shapes."""
     refined: bytes = _mlir.refine_polymorphic_shapes(module)
     return refined
 

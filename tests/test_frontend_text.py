@@ -104,7 +104,8 @@ CASES = {
     ),
     "composite": (
         f'%0 = stablehlo.composite "my.twice" %x {{decomposition = @twice}} : ({T23}) -> {T23}\n return %0 : {T23}\n'
-        f" }}\n func.func private @twice(%a: {T23}) -> {T23} {{\n %1 = stablehlo.add %a, %a : {T23}\n return %1 : {T23}",
+        f" }}\n func.func private @twice(%a: {T23}) -> {T23} {{\n"
+        f" %1 = stablehlo.add %a, %a : {T23}\n return %1 : {T23}",
         ONE,
         T23,
         (X,),

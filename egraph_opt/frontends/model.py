@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from egraph_opt import _compat
-from egraph_opt.errors import ArgumentError, UnsupportedOpError
+from egraph_opt.errors import ArgumentError, ModelError, UnsupportedOpError
 from egraph_opt.frontends.examples import evaluate_dim, example_array
 from egraph_opt.frontends.stablehlo import RULES, Evaluator, check_known, parse_module, specialise
 from egraph_opt.frontends.stablehlo.module import Module, OtherType, TensorType, ValueType
 
-_PLATFORM_INDEX = "_platform_index"
+_KEY_KINDS = {"key<fry>": "threefry2x32", "key<rbg>": "rbg", "key<urbg>": "unsafe_rbg"}
 
 
 class LoadedModel:
@@ -55,9 +55,10 @@ class LoadedModel:
         check_known(module, self._origin)
         _check_arguments(module, self._origin)
         self._module = module
+        self._is_static = module.is_static
         self._wide = any(_is_wide(kind) for op in module.walk() for kind in op.result_types)
         self._kept = _kept_arguments(module, exported)
-        self._platform_arguments = _platform_arguments(module)
+        self._platform_arguments = module.platform_arguments
         self._evaluators: dict[tuple[tuple[int, ...], ...], Evaluator] = {}
         if exported is None:
             self._describe_module(module)
@@ -184,7 +185,7 @@ class LoadedModel:
     def _result(self, value: Any, aval: Any) -> Any:
         array = jnp.asarray(value)
         if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(array, impl=jax.random.key_impl(jax.random.key(0)))
+            return jax.random.wrap_key_data(array, impl=_KEY_KINDS[str(aval.dtype)])
         return array
 
     def _main_arguments(self, flat: Sequence[Any]) -> list[Any]:
@@ -197,18 +198,39 @@ class LoadedModel:
         key = tuple(shapes)
         if key not in self._evaluators:
             module = self._module
-            if not _is_static(module):
+            if not self._is_static:
                 module = self._refined(shapes)
-            self._evaluators[key] = Evaluator(module, RULES, self._origin)
+            self._evaluators[key] = Evaluator(module, RULES, self._origin, folds=bool(self._platform_arguments))
         return self._evaluators[key]
 
     def _refined(self, shapes: Sequence[tuple[int, ...]]) -> Module:
+        self._check_constraints(shapes)
         kept = iter([shapes[i] for i in self._kept])
         types = []
         for i, kind in enumerate(self._module.main.body.argument_types):
             assert isinstance(kind, TensorType), "checked when loaded"
             types.append(kind if i in self._platform_arguments else TensorType(next(kept), kind.dtype))
-        return specialise(self._source, types, self._origin)
+        module = specialise(self._source, types, self._origin)
+        check_known(module, self._origin)
+        if not module.is_static:
+            shapes_text = ", ".join(map(str, types))
+            raise ModelError(
+                f"{self._origin}: shapes inside the model stay unknown for arguments {shapes_text}; "
+                "want shapes that follow from the arguments' shapes"
+            )
+        return module
+
+    def _check_constraints(self, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Let JAX say in which way shapes break the constraints of an export."""
+        if self.exported is None:
+            return
+        structs = [jax.ShapeDtypeStruct(s, aval.dtype) for s, aval in zip(shapes, self.in_avals, strict=True)]
+        args, kwargs = jax.tree.unflatten(self.in_tree, structs)
+        try:
+            jax.eval_shape(self.exported.call, *args, **kwargs)
+        except ValueError as error:
+            reason = str(error).partition(" Using the following")[0].strip()
+            raise ArgumentError(f"{self.name}: {reason}") from error
 
 
 def vjp_order(exported: jax.export.Exported) -> int:
@@ -233,27 +255,12 @@ def _kept_arguments(module: Module, exported: jax.export.Exported | None) -> Seq
     """Which of the flat arguments the module's function takes: JAX leaves unused ones out."""
     if exported is not None:
         return exported.module_kept_var_idx
-    return range(len(module.main.body.arguments) - len(_platform_arguments(module)))
-
-
-def _platform_arguments(module: Module) -> frozenset[int]:
-    """Positions of arguments that a caller does not give: the index of the platform in a multi-platform export."""
-    return frozenset(
-        i
-        for i, attributes in enumerate(module.main.argument_attributes)
-        if attributes.get("jax.global_constant") == _PLATFORM_INDEX
-    )
+    return range(len(module.main.body.arguments) - len(module.platform_arguments))
 
 
 def _is_wide(kind: ValueType) -> bool:
     """Whether JAX holds the type only with 64-bit types switched on."""
     return isinstance(kind, TensorType) and kind.dtype.name in {"int64", "uint64", "float64", "complex128"}
-
-
-def _is_static(module: Module) -> bool:
-    return all(
-        kind.is_static for op in module.walk() for kind in op.result_types if isinstance(kind, TensorType)
-    ) and all(kind.is_static for kind in module.main.body.argument_types if isinstance(kind, TensorType))
 
 
 def _is_concrete(shape: Sequence[Any]) -> bool:

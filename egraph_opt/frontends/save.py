@@ -55,7 +55,10 @@ def _exported_bytes(
     if model is not None:
         options = {"platforms": model.platforms, "disabled_checks": model.disabled_safety_checks}
         order = vjp_order(model)
-    exported = jax.export.export(jax.jit(function), **options)(*example_args)
+    try:
+        exported = jax.export.export(jax.jit(function), **options)(*example_args)
+    except NotImplementedError as error:
+        raise OutputError(f"{path}: the function cannot be exported: {_first_line(error)}") from error
     try:
         return bytes(exported.serialize(vjp_order=order))
     except ImportError as error:
@@ -63,5 +66,8 @@ def _exported_bytes(
             f"{path}: writing .jaxexport needs the package flatbuffers; pip install egraph_opt[export]"
         ) from error
     except ValueError as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise OutputError(f"{path}: the function cannot be serialized: {reason}") from error
+        raise OutputError(f"{path}: the function cannot be serialized: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]

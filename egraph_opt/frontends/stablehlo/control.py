@@ -59,7 +59,7 @@ def case(frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence[Array]:
     index = args[0]
     if isinstance(index, (np.ndarray, np.generic)):
         position = int(index)
-        return list(branches[position if 0 <= position < len(branches) else -1]())
+        return frame.region(op.regions[position if 0 <= position < len(branches) else -1])()
     if made is None or made.name != "stablehlo.clamp":
         last = np.array(len(branches) - 1, np.int32)
         index = lax.select(lax.lt(index, np.zeros((), np.int32)), last, index)

@@ -16,6 +16,7 @@ import numpy as np
 from jax import lax
 
 from egraph_opt import _compat
+from egraph_opt.errors import ArgumentError
 from egraph_opt.frontends.stablehlo.evaluate import Frame
 from egraph_opt.frontends.stablehlo.module import Operation
 from egraph_opt.frontends.stablehlo.table import Array, OpTable
@@ -67,9 +68,11 @@ def is_known(target: str) -> bool:
 
 
 @TABLE.op("stablehlo.custom_call")
-def custom_call(_frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence[Array]:
+def custom_call(frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence[Array]:
     """A call by name."""
     target = op.attributes["call_target_name"]
+    if not is_known(target):
+        raise frame.unsupported(op, f"its target '{target}' is not known")
     match = _LAPACK.fullmatch(target)
     if match is not None:
         return _ROUTINES[match.group(1)](op, args)
@@ -77,7 +80,17 @@ def custom_call(_frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence
         return [_FUNCTIONS[target](*args)]
     if target == "mhlo.topk":
         return list(lax.top_k(args[0], op.tensor_type().shape[-1]))
+    if target == "shape_assertion":
+        _check_shapes(op, args)
     return list(args) if op.results else []
+
+
+def _check_shapes(op: Operation, args: Sequence[Array]) -> None:
+    """Refuse argument shapes that the exported function's constraints exclude."""
+    if isinstance(args[0], np.ndarray) and not args[0]:
+        sizes = [int(x) if isinstance(x, np.ndarray) else "?" for x in args[1:]]
+        message = str(op.attributes.get("error_message", "the input shapes do not fit")).format(*sizes)
+        raise ArgumentError(message.partition(" Using the following")[0].strip())
 
 
 def _routine(*names: str) -> Callable[[Any], Any]:

@@ -19,7 +19,7 @@ import numpy as np
 from jax.extend import source_info_util
 
 from egraph_opt.errors import UnsupportedOpError
-from egraph_opt.frontends.stablehlo.module import Block, Module, Operation
+from egraph_opt.frontends.stablehlo.module import Block, Module, Operation, TensorType
 from egraph_opt.frontends.stablehlo.table import Array, Rule
 
 # JAX names the innermost frame outside its own files as the source of a primitive: that has to be the loaded program.
@@ -33,10 +33,12 @@ class Evaluator:
         module: the records to run.
         rules: op name to rule.
         origin: the file's path, for messages.
+        folds: whether integer scalars are computed at once, so that branches for other platforms are never entered.
     """
 
-    def __init__(self, module: Module, rules: Mapping[str, Rule], origin: str) -> None:
+    def __init__(self, module: Module, rules: Mapping[str, Rule], origin: str, *, folds: bool = False) -> None:
         self.module = module
+        self.folds = folds
         self.rules = rules
         self.origin = origin
         large = {id(array): name for name, array in module.constants.items()}
@@ -110,12 +112,27 @@ class Frame:
         rules = self.evaluator.rules
         for op in operations:
             args = [self.value(number) for number in op.operands]
+            if self.evaluator.folds and (folded := self._fold(op, args)) is not None:
+                self._values[op.results[0]] = folded
+                continue
             place = op.location
-            results = _from_line(place.file, place.line, place.function)(rules[op.name], self, op, args)
+            rule = rules.get(op.name, _refuse)
+            results = _from_line(place.file, place.line, place.function)(rule, self, op, args)
             if len(op.results) == 1 and not isinstance(results, (list, tuple)):
                 self._values[op.results[0]] = results
             else:
                 self._values.update(zip(op.results, results, strict=True))
+
+    def _fold(self, op: Operation, args: Sequence[Array]) -> Array | None:
+        """The value of an op of known integer scalars, as a numpy scalar."""
+        known = all(isinstance(x, (np.ndarray, np.generic)) and x.shape == () and x.dtype.kind in "iub" for x in args)
+        if not args or not known or op.regions or len(op.results) != 1:
+            return None
+        kind = op.result_types[0]
+        if not isinstance(kind, TensorType) or kind.shape or op.name in _NEVER_FOLDED:
+            return None
+        with jax.ensure_compile_time_eval():
+            return np.asarray(self.evaluator.rules[op.name](self, op, args))
 
     def definition(self, number: int) -> Operation | None:
         """The operation that makes a value; None for an argument."""
@@ -126,6 +143,13 @@ class Frame:
         return UnsupportedOpError(
             f"{self.evaluator.origin}: op '{op.name}' at {op.location}: {reason}; see docs/stablehlo.md"
         )
+
+
+_NEVER_FOLDED = frozenset({"func.call", "stablehlo.custom_call", "stablehlo.composite"})
+
+
+def _refuse(frame: Frame, op: Operation, _args: Sequence[Array]) -> Any:
+    raise frame.unsupported(op, "it is not known")
 
 
 def _scope(op: Operation) -> str:

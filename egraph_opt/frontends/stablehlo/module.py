@@ -8,6 +8,7 @@ so tracing a program again costs no MLIR calls and the MLIR context can be freed
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -147,6 +148,18 @@ class Module:
     def main(self) -> Function:
         """The function that a call of the model runs."""
         return self.functions[self.entry]
+
+    @property
+    def platform_arguments(self) -> frozenset[int]:
+        """Positions of arguments that no caller gives: the index of the platform in a multi-platform export."""
+        attributes = enumerate(self.main.argument_attributes)
+        return frozenset(i for i, known in attributes if known.get("jax.global_constant") == "_platform_index")
+
+    @property
+    def is_static(self) -> bool:
+        """Whether every shape is known."""
+        types = itertools.chain(self.main.body.argument_types, *(op.result_types for op in self.walk()))
+        return all(kind.is_static for kind in types if isinstance(kind, TensorType))
 
     def walk(self) -> Iterator[Operation]:
         """Every operation of every function."""

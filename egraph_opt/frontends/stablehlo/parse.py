@@ -8,7 +8,6 @@ and locations out. MLIR's own diagnostics are collected and never reach the term
 from __future__ import annotations
 
 import dataclasses
-import io
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -29,8 +28,10 @@ from egraph_opt.frontends.stablehlo.module import (
     Location,
     Module,
     Operation,
+    TensorType,
     ValueType,
 )
+from egraph_opt.frontends.stablehlo.refine import refine, refine_with_xla
 
 ir = _compat.mlir_ir
 
@@ -42,6 +43,7 @@ _SKIPPED_ATTRIBUTES = frozenset(
     {"operand_layouts", "result_layouts", "output_operand_aliases", "sdy.sharding_rule", "value"}
 )
 _PLACE = re.compile(r'"-":(?P<line>\d+):\d+: ')
+_NESTED_PLACE = re.compile(r'^error: (?:".*\)+: )?')
 _UNKNOWN_OP = re.compile(r"(?:custom op|unregistered operation) '(\w+\.[\w.]+)'")
 _TRANSPARENT_SCOPES = ("jit(", "jit:", "pjit", "closed_call", "while", "body", "cond", "branch_")
 
@@ -65,7 +67,7 @@ def parse_module(source: bytes, origin: str) -> Module:
         return _Reader(origin).module(mlir_module)
 
 
-def specialise(source: bytes, types: Sequence[ValueType], origin: str) -> Module:
+def specialise(source: bytes, types: Sequence[TensorType], origin: str) -> Module:
     """Parse a module with dynamic shapes, its arguments' types replaced by static ones.
 
     Args:
@@ -81,18 +83,21 @@ def specialise(source: bytes, types: Sequence[ValueType], origin: str) -> Module
     """
     with _Diagnostics() as diagnostics:
         mlir_module = _mlir_module(source, origin, diagnostics)
-        _set_argument_types(_main(mlir_module, origin), types)
         try:
-            refined = _compat.refine_polymorphic_shapes(_bytecode(mlir_module))
-            static = ir.Module.parse(refined, diagnostics.context)
+            refine(mlir_module, _main(mlir_module, origin), types)
+            module = _Reader(origin).module(mlir_module)
+            if not module.is_static:
+                mlir_module = _mlir_module(source, origin, diagnostics)
+                refined = refine_with_xla(mlir_module, _main(mlir_module, origin), types)
+                module = _Reader(origin).module(refined)
         except (ValueError, RuntimeError, ir.MLIRError) as error:
             shapes = ", ".join(str(kind) for kind in types)
-            reason = diagnostics.first() or _first_line(error)
+            reason = _shortened(_NESTED_PLACE.sub("", diagnostics.first() or _failure(str(error))))
             raise ModelError(
                 f"{origin}: the file's dynamic shapes cannot be resolved for arguments {shapes}: "
                 f"{reason}; call it with shapes that the file admits"
             ) from error
-        return _Reader(origin).module(static)
+        return module
 
 
 def _mlir_module(source: bytes, origin: str, diagnostics: _Diagnostics) -> Any:
@@ -119,8 +124,7 @@ def _mlir_module(source: bytes, origin: str, diagnostics: _Diagnostics) -> Any:
 
 def _parse_failure(text: str, origin: str, wanted: str) -> ModelError | UnsupportedOpError:
     """MLIR's first complaint as one of our errors."""
-    line = next((line for line in text.splitlines() if line.startswith("error: ")), _first_line(text))
-    place, message = "", line.removeprefix("error: ")
+    place, message = "", _failure(text).removeprefix("error: ")
     found = _PLACE.match(message)
     if found is not None:
         place, message = f":{found['line']}", message[found.end() :]
@@ -133,7 +137,12 @@ def _parse_failure(text: str, origin: str, wanted: str) -> ModelError | Unsuppor
         return UnsupportedOpError(
             f"{origin}: quantised types (!quant.uniform) are not known; export the model without quantisation"
         )
-    return ModelError(f"{origin}{place}: {_shortened(message)}; {wanted}")
+    return ModelError(f"{origin}{place}: {_shortened(message.partition(' (tried ')[0])}; {wanted}")
+
+
+def _failure(text: str) -> str:
+    """The first error line of a failed pass."""
+    return next((line for line in text.splitlines() if line.startswith("error: ")), _first_line(text))
 
 
 def _shortened(message: str) -> str:
@@ -163,26 +172,6 @@ def _visibility(function: Any) -> str:
     if "sym_visibility" not in function.attributes:
         return "public"
     return str(function.attributes["sym_visibility"].value)
-
-
-def _bytecode(mlir_module: Any) -> bytes:
-    buffer = io.BytesIO()
-    mlir_module.operation.write_bytecode(buffer)
-    return buffer.getvalue()
-
-
-def _set_argument_types(function: Any, types: Sequence[Any]) -> None:
-    context = function.operation.context
-    with context, ir.Location.unknown(context):
-        block = function.regions[0].blocks[0]
-        static = []
-        for argument, kind in zip(block.arguments, types, strict=True):
-            element = ir.RankedTensorType(argument.type).element_type
-            static.append(ir.RankedTensorType.get(list(kind.shape), element))
-            argument.set_type(static[-1])
-        results = ir.FunctionType(function.attributes["function_type"].value).results
-        signature = ir.FunctionType.get(static, list(results))
-        function.attributes["function_type"] = ir.TypeAttr.get(signature)
 
 
 class _Diagnostics:
