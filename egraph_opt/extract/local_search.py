@@ -20,6 +20,7 @@ from egraph_opt.extract.tree import cheapest_tree
 
 RELATIVE_GAIN = 1e-12
 SMALLEST_STEP = 1e-9
+SMALLEST_SPACE = 1e-9
 
 
 class Local(NamedTuple):
@@ -96,7 +97,8 @@ class _Sweep:
             current = choice[c]
             freed = cost[current] + self._release(kids[current])
             pick, price = self._cheapest(c, current, freed)
-            if pick != current and self._place_below(c, kids[pick]):
+            if pick != current:
+                self._place_below(c, kids[pick])
                 choice[c] = pick
                 self.cost += price - freed
             self._take(kids[choice[c]])
@@ -176,23 +178,34 @@ class _Sweep:
                 stack.extend([q for q in below if position[q] >= floor and component[q] == mine])
         return seen
 
-    def _place_below(self, c: int, classes: Sequence[int]) -> bool:
-        """Move what ``c`` is about to read under ``c``; False when there is no space left in the order."""
+    def _place_below(self, c: int, classes: Sequence[int]) -> None:
+        """Move what ``c`` is about to read under ``c``, keeping its order."""
         above = self._above(c, classes)
         assert above is not None, "the caller has excluded cycles"
         if not above:
-            return True
-        place = self.position[c]
-        index = bisect_left(self.line, place)
-        floor = self.line[index - 1] if index else place - 1.0
+            return
+        place, floor = self._space_under(c)
+        if place - floor < SMALLEST_SPACE * len(above) * (1.0 + abs(place)):
+            self._spread()
+            place, floor = self._space_under(c)
         step = (place - floor) / (len(above) + 1)
-        if step < SMALLEST_STEP * (1.0 + abs(place)):
-            return False
         fresh = [floor + step * k for k in range(1, len(above) + 1)]
         for k, position in zip(sorted(above, key=self.position.__getitem__), fresh, strict=True):
             self.position[k] = position
+        index = bisect_left(self.line, place)
         self.line[index:index] = fresh
-        return True
+
+    def _space_under(self, c: int) -> tuple[float, float]:
+        """The position of a class and the next taken one below."""
+        place = self.position[c]
+        index = bisect_left(self.line, place)
+        return place, self.line[index - 1] if index else place - 1.0
+
+    def _spread(self) -> None:
+        """Put all classes at equal distances again; the line still held positions that had been left."""
+        for place, c in enumerate(sorted(self.order, key=self.position.__getitem__)):
+            self.position[c] = float(place)
+        self.line = [float(place) for place in range(len(self.order))]
 
 
 def extract_local_search(table: Table, budget: float = inf, seed: int = 0) -> Extraction:

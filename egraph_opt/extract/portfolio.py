@@ -11,7 +11,7 @@ from math import inf
 
 import numpy as np
 
-from egraph_opt.extract.choice import Extraction, public
+from egraph_opt.extract.choice import Extraction, evaluate, public
 from egraph_opt.extract.local_search import SMALLEST_STEP, Local, improve
 from egraph_opt.extract.neighbourhood import guided, search_neighbourhoods
 from egraph_opt.extract.program import Bound, Program
@@ -25,12 +25,16 @@ PHASES = 6
 SAFE = 1.0 + 1e-9  # rounding must not make the incumbent look too dear
 CERTAIN = 1.0 + 1e-7  # a relaxation is exact to about this
 WORTHWHILE_SHARE = 0.15  # of the nodes: fixing fewer than these does not pay another round
-SMALL = 300  # nodes: branch and bound is quicker than any search
+LONG_BUDGET = 1.0  # seconds: who gives so much time wants it used
 
 # Seconds that a stage takes per node on a slow core; a stage that does not fit into the time left is not begun.
 REDUCTION_SECONDS = 6e-5
 RELAXATION_SECONDS = 6e-5
-BRANCH_SECONDS = 2e-3
+BRANCH_SECONDS, BRANCH_LONGEST = 1.5e-3, 2.0
+
+# Branch and bound gets far on tables of few nodes, or where the relaxation is close to the incumbent; below SMALL nodes
+# it is quicker than any search.
+SMALL, EASY, CLOSE = 300, 2500, 0.8
 
 # Restarts in a row without improvement before the next stage: few where the exact stages are cheap.
 PATIENCE, LONG_PATIENCE = 3, 12
@@ -70,7 +74,9 @@ class _Run:
         self.chain = [smaller]
         self.cost = inf
         self.best: tuple[int, Local] = (1, Local([], inf))
-        self.stage = "tree"
+        cost = evaluate(self.table, self.tree.choice)
+        assert cost is not None, "a tree has no cycles"
+        self.report(Local(self.tree.choice, cost), "tree")
 
     @property
     def table(self) -> Table:
@@ -117,7 +123,7 @@ class _Run:
             program, relaxed, here = bound
             dead = self.too_dear(relaxed)
             if self.few(dead) or phase == PHASES - 1:
-                if len(self.table.cost) > SMALL or not self.affords(BRANCH_SECONDS):
+                if len(self.table.cost) > SMALL or not self.worth_branching():
                     here = self.polish(here)
                     dead = self.too_dear(relaxed)
                 if self.few(dead):
@@ -138,7 +144,7 @@ class _Run:
         return True
 
     def relax(self, here: Local) -> tuple[Program, Bound, Local] | None:
-        """Bound the smallest table by its relaxation and let that guide the search; None when there is no need or time."""
+        """Bound the smallest table by its relaxation, which then guides the search; None without need or time."""
         if self.finished() or not self.affords(RELAXATION_SECONDS):
             return None
         program = Program(self.table)
@@ -185,23 +191,30 @@ class _Run:
         """Too few nodes to be worth another round?"""
         return len(dead) < WORTHWHILE_SHARE * len(self.table.cost)
 
+    def worth_branching(self) -> bool:
+        """Has branch and bound on the smallest table a chance in the time left?"""
+        nodes = len(self.table.cost)
+        easy = nodes < EASY or self.bound > CLOSE * self.cost
+        return easy and min(BRANCH_LONGEST, nodes * BRANCH_SECONDS) < self.left
+
     def polish(self, here: Local) -> Local:
-        """More restarts, then neighbourhoods, while they pay."""
+        """More restarts, then neighbourhoods, while they pay; leaves half of the time if there is a use for it."""
         if self.finished():
             return here
-        here = self.restarts(here, PATIENCE)
-        if not self.affords(BRANCH_SECONDS):
-            seconds, idle = self.left, max(0.15 * self.budget, 0.25 * self.left)
-        else:
+        here = self.restarts(here, PATIENCE if self.budget < LONG_BUDGET else LONG_PATIENCE)
+        seconds = idle = self.left
+        if self.worth_branching():
             seconds, idle = 0.5 * self.left, 0.25 * self.left
+        elif self.budget < LONG_BUDGET:
+            idle = 0.25 * self.left
         deadline = time.perf_counter() + seconds
         return search_neighbourhoods(
             self.table, here, deadline, self.seed, idle, lambda found: self.report(found, "neighbourhoods")
         )
 
     def prove(self, program: Program, here: Local) -> None:
-        """Branch and bound on the smallest table, if it is small enough for the time left."""
-        if self.affords(BRANCH_SECONDS):
+        """Branch and bound on the smallest table."""
+        if self.worth_branching():
             proof = program.branch(here, self.deadline, self.gap)
             self.report(proof.best, "branch and bound")
             self.raise_bound(proof.bound)

@@ -28,6 +28,7 @@ LARGEST_COST = 1e3  # HiGHS works with absolute tolerances: prices are scaled so
 VIOLATION = 1e-3
 CUTS_PER_ROUND = 400
 IDLE_ROUNDS = 3
+SHORTEST_SECONDS = 0.02  # less is not worth a start of branch and bound
 
 
 class Bound(NamedTuple):
@@ -227,7 +228,7 @@ class Program:
         bound = 0.0
         self.solver.make_integer(self.count, gap)
         attempts = 0
-        while deadline - time.perf_counter() > 0.02:
+        while deadline - time.perf_counter() > SHORTEST_SECONDS:
             attempts += 1
             if attempts == 4:
                 self._order_classes()

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 Highs: Any = highspy.Highs  # its methods carry no types
 Floats = NDArray[np.float64]
 
+OVERSHOOT = 0.15  # share of its time limit by which branch and bound may come late
+
 
 class Row(NamedTuple):
     """``lower <= sum(coefficient * column) <= upper``."""
@@ -94,6 +96,7 @@ class Solver:
     def branch(self, ones: Sequence[int], deadline: float) -> tuple[float, Floats]:
         """Branch and bound, warm-started with the columns that are one; -> proven bound, best point (maybe empty)."""
         self._highs.setSolution(len(ones), np.array(ones, np.int32), np.ones(len(ones)))
-        self._run(deadline)
+        left = deadline - time.perf_counter()
+        self._run(deadline - OVERSHOOT * left)
         bound: float = self._highs.getInfo().mip_dual_bound
         return bound, np.array(self._highs.getSolution().col_value)
