@@ -122,14 +122,14 @@ def freeze(value: Any) -> Any:
     if type(value) is complex:
         parts = (_freeze_float(value.real), _freeze_float(value.imag))
         return Array(value) if any(part is NAN or part is MINUS_ZERO for part in parts) else value
+    if isinstance(value, enum.Enum):  # before the numbers: some enums are integers too
+        return value if type(value).__name__ in _enums else Ref(value)
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | Ref | Array):
         return value
     if isinstance(value, np.generic):
         return freeze(value.item())
     if isinstance(value, np.dtype):
         return DType(value.name)
-    if isinstance(value, enum.Enum) and type(value).__name__ in _enums:
-        return value
     known = _records.get(type(value).__name__)
     if known and isinstance(value, known[0]):
         return value

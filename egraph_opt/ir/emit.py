@@ -20,7 +20,7 @@ from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.sources import Sources
 from egraph_opt.ir.spec import Scale, Spec, canonical, identity
 from egraph_opt.ir.spec_algebra import Pure, absorb, compose, purify
-from egraph_opt.ir.types import TensorType, is_complex, is_floating, is_integer
+from egraph_opt.ir.types import TensorType, is_complex, is_floating, is_integer, itemsize
 
 Value = Any
 
@@ -161,8 +161,7 @@ class Emitter(Builder):
                 return self._unary(compose(spec, node.attr("spec")), node.operands[0], sources)
         value = self.scalar_value(x)
         if value is not None and outer.scale != 1:
-            product = np.asarray(value, _compute_dtype(node.type.dtype)) * outer.scale
-            folded = self.constant(product.item(), node.type.dtype, sources)
+            folded = self.constant(_times(value, outer.scale, node.type.dtype), node.type.dtype, sources)
             return self._unary(str(Spec(outer.inputs, outer.output, outer.sizes)), folded, sources)
         type = node.type.with_shape(outer.shape)
         return self.add("einsum", (x,), (("spec", spec),), type, sources)
@@ -227,9 +226,18 @@ def scalar(value: Value, dtype: str) -> Value:
     if dtype == "bool":
         return bool(value)
     if is_integer(dtype):
-        return int(np.asarray(value).astype(_compute_dtype(dtype)).item()) if _compute_dtype(dtype) else int(value)
+        bits = int(itemsize(dtype) * 8)
+        wrapped = int(value) % (1 << bits)
+        return wrapped - (1 << bits) if dtype.startswith("int") and wrapped >> (bits - 1) else wrapped
     rounded = np.asarray(value).astype(_compute_dtype(dtype))
     return rounded.astype(np.complex128).item() if is_complex(dtype) else float(rounded.astype(np.float64))
+
+
+def _times(value: Value, scale: Scale, dtype: str) -> Value:
+    """Product of scalars as the element type has it; integers wrap around when it becomes a constant."""
+    if is_integer(dtype):
+        return int(value) * int(scale)
+    return (np.asarray(value, _compute_dtype(dtype)) * np.asarray(scale, _compute_dtype(dtype))).item()
 
 
 def is_scale(value: Value, dtype: str) -> bool:
