@@ -125,11 +125,22 @@ def _original(jaxpr: Any, constants: Sequence[Any]) -> Callable[..., list[Any]]:
     count = len(jaxpr.jaxpr.invars)
     place = {id(array): i for i, array in enumerate(constants)}
     own = [place[id(array)] for array in jaxpr.consts]
+    kept = _without_donation(jaxpr.jaxpr)
 
     def original(*operands: Any) -> list[Any]:
         leaves, extra = operands[:count], operands[count:]
-        closed = jex.ClosedJaxpr(jaxpr.jaxpr, [extra[i] for i in own])
+        closed = jex.ClosedJaxpr(kept, [extra[i] for i in own])
         results: list[Any] = jex.jaxpr_as_fun(closed)(*leaves)
         return results
 
     return original
+
+
+def _without_donation(jaxpr: Any) -> Any:
+    """The jaxpr with calls that leave their arguments intact: it is run several times with the same ones."""
+    eqns = []
+    for eqn in jaxpr.eqns:
+        flags = eqn.params.get("donated_invars")
+        keep = not flags or not any(flags)
+        eqns.append(eqn if keep else eqn.replace(params={**eqn.params, "donated_invars": (False,) * len(flags)}))
+    return jaxpr.replace(eqns=eqns)
