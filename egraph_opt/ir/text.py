@@ -17,7 +17,7 @@ from egraph_opt.ir.types import TensorType
 
 _HEAD = re.compile(r"graph @(\w+)\((.*)\)(?: precision=(\w+))? \{")
 _LINE = re.compile(r"%(\d+): (.+?) = ([\w.-]+)(?:\[(.*)\])?\(([%\d, ]*)\)")
-_TAIL = re.compile(r"return \((.*)\)(?: effects \(([%\d, ]*)\))?")
+_TAIL = re.compile(r"return \(([^)]*)\)(?: effects \(([%\d, ]*)\))?")
 
 
 def format_graph(graph: Graph, name: str = "main") -> str:
