@@ -1,2 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """egraph_opt finds a cheaper equal program for a JAX function or an exported model, and says what it did."""
+
+from egraph_opt.api import Optimized as Optimized
+from egraph_opt.api import assume as assume
+from egraph_opt.api import load as load
+from egraph_opt.api import optimize as optimize
+from egraph_opt.api import rule as rule
+from egraph_opt.engine import RuleSet as RuleSet
+from egraph_opt.ir import Graph as Graph
+from egraph_opt.report import Report as Report
+from egraph_opt.result import Result as Result

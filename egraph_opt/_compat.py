@@ -118,3 +118,8 @@ def hide_frames(path: str) -> None:
 def optimization_barrier() -> Any:
     """The primitive behind ``jax.lax.optimization_barrier``."""
     return jax.make_jaxpr(jax.lax.optimization_barrier)(0.0).jaxpr.eqns[0].primitive
+
+
+def outside_of_traces() -> contextlib.AbstractContextManager[None]:
+    """Inside this context operations on concrete arrays run at once, even while JAX traces around it."""
+    return jax.ensure_compile_time_eval()

@@ -18,6 +18,7 @@ from egraph_opt.calling import Convention
 from egraph_opt.capture import Captured, capture
 from egraph_opt.cost import CostModel, cost_model, count_graph, frozen_nodes
 from egraph_opt.ir import Graph
+from egraph_opt.ir.numerics import Numerics
 from egraph_opt.lower import lower_graph
 from egraph_opt.measure import choose, measure
 from egraph_opt.options import Options
@@ -25,7 +26,7 @@ from egraph_opt.report import Report, duration
 from egraph_opt.result import Result
 from egraph_opt.search import Candidate, Search, SearchOptions, search
 from egraph_opt.split import split
-from egraph_opt.verify import Verdict, compare, sample_inputs
+from egraph_opt.verify import Verdict, Verifier, sample_inputs
 
 Progress = Callable[[str], None]
 
@@ -120,20 +121,23 @@ def _decide(
     if not better:
         report.decision = "the original: the search found nothing cheaper"
         return original
-    concrete = _example_inputs(captured, options.seed)
+    inputs = sample_inputs(captured.graph, options.seed, given=_given(captured))
+    verifier = Verifier(
+        captured.graph, [inputs], fewer_nonfinite=options.numerics >= Numerics.FINITE, seed=options.seed
+    )
     contenders: list[_Contender] = []
     for candidate, function in zip(better, functions, strict=True):
         progress("verifying")
-        verdict = _verify(captured, candidate, concrete, options)
+        verdict = verifier.check(candidate.graph) if options.verify else None
         if verdict is None or verdict.ok:
             contenders.append(_Contender(candidate, verdict, function))
         else:
-            report.rejected.append(f"cost {candidate.cost:.3g}: {verdict.reason}")
+            report.rejected.append(f"predicted {_price(candidate.cost, cost)}: {verdict.reason}")
     report.seconds_verify = clock.lap()
     if not contenders:
         report.decision = "the original: no candidate passed the error gate"
         return original
-    winner = _race(captured, contenders, concrete, frozen, original, options, report, progress)
+    winner = _race(captured, contenders, inputs, frozen, original, options, cost, report, progress)
     report.seconds_measure = clock.lap()
     verdict = (winner or contenders[0]).verdict
     if verdict is not None:
@@ -150,73 +154,83 @@ def _race(
     frozen: Sequence[int],
     original: Candidate,
     options: Options,
+    cost: CostModel,
     report: Report,
     progress: Progress,
 ) -> _Contender | None:
     """The fastest contender, or None for the original."""
     best = contenders[0]
-    reason = _not_timed(captured, original, options, best)
+    reason = _not_timed(captured, original, options, cost)
     if reason:
         report.decision = f"the cheapest program by the cost model; not timed: {reason}"
         return best
     progress("timing")
-    runs: list[tuple[Callable[..., Any], Sequence[Any]]] = [(captured.original, inputs)]
+    args = list(inputs)
+    count = len(args)
+    functions: list[Callable[..., Any]] = [lambda *leaves: captured.original(*leaves[:count])]
     for contender in contenders:
-        runs.append(_timed_form(contender.candidate.graph, inputs, frozen))
-    timing = measure(runs, budget_seconds=MEASURE_SECONDS, seed=options.seed)
-    index, why = choose(timing)
-    report.noise = timing.noise
-    report.seconds_before = timing.seconds[0]
-    report.seconds_after = timing.seconds[index]
+        function, prepared = _timed_form(contender, inputs, frozen, len(args))
+        functions.append(function)
+        args += prepared
+    measured = measure(functions, args, MEASURE_SECONDS)
+    index, why = choose(measured)
+    times = [timing.loop_seconds or timing.seconds for timing in measured.timings]
+    report.noise = measured.loop_noise if measured.in_loop else measured.noise
+    report.seconds_before, report.seconds_after = times[0], times[index]
+    report.seconds_compile = tuple(timing.compile_seconds for timing in measured.timings)
     report.decision = f"{'the original' if index == 0 else 'the optimised program'}: {why}"
     for place, contender in enumerate(contenders, 1):
         if place != index:
             report.rejected.append(
-                f"cost {contender.candidate.cost:.3g}: took {duration(timing.seconds[place])}"
-                f" (original {duration(timing.seconds[0])})"
+                f"predicted {_price(contender.candidate.cost, cost)}: took {duration(times[place])}"
+                f" (original {duration(times[0])})"
             )
     return contenders[index - 1] if index else None
 
 
 def _timed_form(
-    graph: Graph, inputs: Sequence[Any], frozen: Sequence[int]
-) -> tuple[Callable[..., Any], Sequence[Any]]:
-    """What runs on every call, and its inputs: with frozen arguments, without the work that is done once."""
+    contender: _Contender, inputs: Sequence[Any], frozen: Sequence[int], place: int
+) -> tuple[Callable[..., Any], list[Any]]:
+    """What runs on every call, without the work that is done once, and the values that work gives.
+
+    The function takes the inputs and all prepared values of the race; its own stand from ``place`` on.
+    """
+    count = len(inputs)
     if not frozen:
-        program = lower_graph(graph)
-        return (lambda *leaves: program(leaves)), inputs
-    parts = split(graph, frozen)
+        return (lambda *leaves: contender.function(leaves[:count])), []
+    parts = split(contender.candidate.graph, frozen)
     prepared = jax.jit(lower_graph(parts.prepare))([inputs[p] for p in parts.frozen])
-    rest = [leaf for position, leaf in enumerate(inputs) if position not in parts.frozen]
+    held = set(parts.frozen)
     run = lower_graph(parts.run)
-    return (lambda *leaves: run(leaves)), [*rest, *prepared]
+
+    def function(*leaves: Any) -> list[Any]:
+        rest = [leaf for position, leaf in enumerate(leaves[:count]) if position not in held]
+        return run([*rest, *leaves[place : place + len(prepared)]])
+
+    return function, prepared
 
 
-def _not_timed(captured: Captured, original: Candidate, options: Options, best: _Contender) -> str:
+def _not_timed(captured: Captured, original: Candidate, options: Options, cost: CostModel) -> str:
     """Why programs are not timed; "" when they are."""
     if options.measure is False:
         return "measure=False"
     if captured.graph.effects:
         return "the program has side effects"
-    if options.measure == "auto" and isinstance(original.cost, float) and original.cost > LONGEST_RUN:
+    if options.measure == "auto" and cost.name != "flops" and original.cost > LONGEST_RUN:
         return f"one run is predicted to take {duration(original.cost)}; give measure=True"
     return ""
 
 
-def _verify(captured: Captured, candidate: Candidate, inputs: Sequence[Any], options: Options) -> Verdict | None:
-    if not options.verify:
-        return None
-    return compare(captured.graph, candidate.graph, inputs)
-
-
-def _example_inputs(captured: Captured, seed: int) -> list[Any]:
-    """Arrays for verification and timing: the given ones, and sampled ones where only a type was given."""
-    given = [*captured.arguments.leaves, *captured.constants]
-    sampled = sample_inputs(captured.graph.input_types, seed)
+def _given(captured: Captured) -> list[Any]:
+    """Leaves that the caller gave as arrays, None for those given as types."""
     return [
-        sample if isinstance(leaf, jax.ShapeDtypeStruct | jax.core.Tracer) else leaf
-        for leaf, sample in zip(given, sampled, strict=True)
+        None if isinstance(leaf, jax.ShapeDtypeStruct | jax.core.Tracer) else leaf
+        for leaf in (*captured.arguments.leaves, *captured.constants)
     ]
+
+
+def _price(value: float, cost: CostModel) -> str:
+    return f"{value:.3g} flop" if cost.name == "flops" else duration(value)
 
 
 def _free(graph: Graph, frozen: Sequence[int]) -> frozenset[int]:

@@ -47,7 +47,7 @@ class Report:
         seconds_verify: [s].
         seconds_measure: compilation of the timed programs included [s].
         seconds_total: all of it [s].
-        seconds_prepare: time of the work on frozen arguments, or None.
+        seconds_compile: first calls of the timed programs, the original first [s].
         decision: which program was chosen and why.
         rejected: programs that were not chosen and why.
         notes: what was given up on the way.
@@ -86,7 +86,7 @@ class Report:
     seconds_verify: float = 0.0
     seconds_measure: float = 0.0
     seconds_total: float = 0.0
-    seconds_prepare: float | None = None
+    seconds_compile: tuple[float, ...] = ()
     decision: str = ""
     rejected: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
 from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
-from egraph_opt.engine.decode import decode, priced, sources_of
+from egraph_opt.engine.decode import decode, inherit_sources, priced, sources_of
 from egraph_opt.errors import EngineError, ExtractionError
 from egraph_opt.extract import Extraction, Table, extract
 from egraph_opt.ir import Builder, Graph, Node
@@ -163,7 +163,16 @@ def _saturate_and_extract(
             start = time.perf_counter()
             chosen = {c: enodes[k] for c, k in enumerate(extraction.choice) if k is not None}
             program = normalise(
-                decode(graph, roots, chosen, snapshot, saturation.encoder, options.numerics, lines), options.numerics
+                decode(
+                    graph,
+                    roots,
+                    chosen,
+                    snapshot,
+                    saturation.encoder,
+                    options.numerics,
+                    inherit_sources(lines, roots, chosen),
+                ),
+                options.numerics,
             )
             if program not in seen:
                 seen.add(program)

@@ -127,9 +127,34 @@ def decode(
 
 
 def sources_of(graph: Graph, numbers: Sequence[int], snapshot: Snapshot) -> dict[int, Sources]:
-    """User lines of each class: those of the original nodes in it, or else of what its definition reads."""
+    """User lines of each class that holds original nodes."""
     lines: dict[int, Sources] = {}
     for n, node in enumerate(graph.nodes):
         c = snapshot.of_number[numbers[n]]
         lines[c] = merge_sources(lines.get(c, ()), node.sources)
     return lines
+
+
+def inherit_sources(
+    lines: Mapping[int, Sources], roots: Sequence[int], chosen: Mapping[int, ENode]
+) -> dict[int, Sources]:
+    """User lines of every chosen class: what rules made comes from the lines of its readers."""
+    order: list[int] = []
+    seen: set[int] = set()
+    for root in roots:
+        stack = [(root, False)]
+        while stack:
+            c, ready = stack.pop()
+            if ready:
+                order.append(c)
+            elif c not in seen:
+                seen.add(c)
+                stack.append((c, True))
+                stack += [(q, False) for q in chosen[c].children if q not in seen]
+    found: dict[int, Sources] = {}
+    wanted: dict[int, Sources] = {}
+    for c in reversed(order):
+        found[c] = lines.get(c) or wanted.get(c, ())
+        for q in chosen[c].children:
+            wanted[q] = merge_sources(wanted.get(q, ()), found[c])
+    return found

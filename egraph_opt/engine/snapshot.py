@@ -7,10 +7,11 @@ works on this copy and knows nothing of egglog.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict, deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from egraph_opt.engine.compile import Constructor
 from egraph_opt.engine.encode import ADD, Encoder
@@ -22,8 +23,7 @@ from egraph_opt.ops import get_op
 Types = tuple[TensorType, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ENode:
+class ENode(NamedTuple):
     """One e-node: constructor, its text argument (spec or key, "" when none), child classes."""
 
     constructor: str
@@ -102,15 +102,13 @@ def take(session: Session, encoder: Encoder, constructors: Mapping[str, Construc
 
 def _class_numbers(functions: Mapping[str, Any], constructors: Mapping[str, Constructor]) -> dict[object, int]:
     """Dense numbers of the e-classes: those of loaded nodes first, then by appearance."""
-    ids: dict[object, int] = {}
-    for row in functions["node"].rows:
-        ids.setdefault(row.output, len(ids))
+    found = dict.fromkeys(row.output for row in functions["node"].rows)
     for name, constructor in constructors.items():
-        has_text = constructor.has_text
-        for row in functions[name].rows:
-            for value in (*row.inputs[has_text:], row.output):
-                ids.setdefault(value, len(ids))
-    return ids
+        rows = functions[name].rows
+        found.update(dict.fromkeys([row.output for row in rows]))
+        for place in range(constructor.has_text, len(constructor.arguments)):
+            found.update(dict.fromkeys([row.inputs[place] for row in rows]))
+    return {value: number for number, value in enumerate(found)}
 
 
 def read_provenance(session: Session, constructors: Mapping[str, Constructor]) -> dict[ENode, str]:
@@ -135,38 +133,46 @@ def infer_types(
     types: list[Types | None] = [None] * len(classes)
     definition: list[ENode | None] = [None] * len(classes)
     users: list[list[int]] = [[] for _ in classes]
-    for number, nodes in enumerate(classes):
-        for node in nodes:
-            for child in node.children:
-                users[child].append(number)
-    queue = deque(range(len(classes)))
-    while queue:
-        number = queue.popleft()
+    owners = [number for number, nodes in enumerate(classes) for _ in nodes]
+    members = [node for nodes in classes for node in nodes]
+    missing = [0] * len(members)
+    ready: deque[int] = deque()
+    for i, node in enumerate(members):
+        children = node.children if len(node.children) < 2 else set(node.children)
+        missing[i] = len(children)
+        if not children:
+            ready.append(i)
+        for child in children:
+            users[child].append(i)
+    while ready:
+        i = ready.popleft()
+        number = owners[i]
         if types[number] is not None:
             continue
-        for node in classes[number]:
-            if any(types[child] is None for child in node.children):
-                continue
-            found = node_types(node, types, encoder)
-            if found is not None:
-                types[number], definition[number] = found, node
-                queue.extend(user for user in users[number] if types[user] is None)
-                break
+        types[number], definition[number] = node_types(members[i], types, encoder), members[i]
+        for use in users[number]:
+            missing[use] -= 1
+            if not missing[use]:
+                ready.append(use)
     return types, definition
 
 
-def node_types(node: ENode, types: Sequence[Types | None], encoder: Encoder) -> Types | None:
-    """Types of an e-node given its children's, None while those are unknown."""
-    if node.text and node.constructor.startswith("Call"):
-        return encoder.calls[node.text].types
+def node_types(node: ENode, types: Sequence[Types | None], encoder: Encoder) -> Types:
+    """Types of an e-node whose children's types are known."""
+    call = encoder.calls.get(node.text)
+    if call is not None:
+        return call.types
     operands = [types[child] for child in node.children]
-    if any(t is None for t in operands):
-        return None
     first = operands[0]
-    assert first is not None
+    assert first is not None, "children come first"
     if node.constructor in ("Einsum1", "Einsum2"):
-        return (first[0].with_shape(Spec.parse(node.text).shape),)
+        return _einsum_types(node.text, first[0].dtype)
     if node.constructor == ADD:
         return first
     op = get_op(encoder.op_name(node.constructor))
     return op.infer([t[0] for t in operands if t is not None], **dict.fromkeys(op.attrs))
+
+
+@functools.cache
+def _einsum_types(spec: str, dtype: str) -> Types:
+    return (TensorType(Spec.parse(spec).shape, dtype),)

@@ -8,6 +8,7 @@ sums become equal classes) and factored ones (``x a + x b = x (a + b)`` where th
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 
 from egraph_opt.engine.encode import ADD, Encoder
@@ -41,7 +42,7 @@ class Sums:
         unions: list[tuple[int, int]] = []
         for c, nodes in enumerate(snapshot.classes):
             if not any(node.constructor == ADD for node in nodes) or snapshot.types[c] is None:
-                continue
+                continue  # a class without a well-founded e-node is of no use to anyone
             terms = self._terms(c, 1, frozenset())
             if len(terms) > MAX_TERMS:
                 continue
@@ -57,6 +58,10 @@ class Sums:
         if named not in done and named:
             done.add(named)
             trees.append(self._tree(list(named), shape))
+        sizes = (named, tuple([len(self._snapshot.classes[t]) for t in terms]))
+        if sizes in done:
+            return trees
+        done.add(sizes)
         groups = self._groups(terms)
         mark = tuple(sorted((key, len(group)) for key, group in groups))
         if groups and mark not in done:
@@ -76,7 +81,7 @@ class Sums:
             self._first[name] = [(self._name(q), k) for q, k in found]
         parts = [(snapshot.of_number.get(n), k) for n, k in self._first[name]]
         inside = path | {c}
-        if any(q is None or q in inside for q, _ in parts):
+        if any(q is None or q in inside or snapshot.types[q] is None for q, _ in parts):
             return {c: scale}
         total: Terms = {}
         for q, k in parts:
@@ -90,7 +95,7 @@ class Sums:
     def _definition(self, c: int) -> list[tuple[int, Scale]] | None:
         multiple = None
         for node in self._snapshot.classes[c]:
-            if c in node.children:
+            if c in node.children or any(self._snapshot.types[q] is None for q in node.children):
                 continue
             if node.constructor == ADD:
                 return [(node.children[0], 1), (node.children[1], 1)]
@@ -107,29 +112,20 @@ class Sums:
         shared: dict[GroupKey, dict[int, list[int]]] = defaultdict(dict)
         for term in terms:
             for node in self._snapshot.classes[term]:
+                if any(self._snapshot.types[q] is None for q in node.children):
+                    continue
                 if node.constructor == "Einsum2":
                     x, y = node.children
                     shared["Einsum2", node.text, 0, y].setdefault(term, []).append(x)
                     shared["Einsum2", node.text, 1, x].setdefault(term, []).append(y)
-                elif node.constructor == "Einsum1" and Spec.parse(node.text).is_copy:
-                    if node.children[0] != term and not Spec.parse(node.text).is_identity:
-                        shared["Einsum1", node.text, 0, -1].setdefault(term, []).append(node.children[0])
+                elif node.constructor == "Einsum1" and node.children[0] != term and _is_plain_copy(node.text):
+                    shared["Einsum1", node.text, 0, -1].setdefault(term, []).append(node.children[0])
         found = []
         for key, group in shared.items():
-            saving = self._saving(key, len(group))
-            if len(group) > 1 and saving > 0:
+            if len(group) > 1 and (saving := _saving(key[0], key[1], key[2], len(group))) > 0:
                 found.append((-saving, *key, key, group))
         found.sort(key=lambda item: item[:5])
         return [(key, group) for *_, key, group in found]
-
-    def _saving(self, key: GroupKey, count: int) -> float:
-        spec = Spec.parse(key[1])
-        operand = spec.count(spec.inputs[key[2]])
-        if key[0] == "Einsum1":
-            if spec.scale not in (1, -1):
-                return 0
-            return (count - 1) * (spec.count(spec.output) - operand) or (0.5 if not spec.is_identity else 0)
-        return (count - 1) * (spec.flops + spec.count(spec.output) - operand)
 
     def _factored(
         self, terms: Terms, groups: list[tuple[GroupKey, dict[int, list[int]]]], start: int, shape: tuple[int, ...]
@@ -139,7 +135,7 @@ class Sums:
         parts: list[tuple[int, Scale]] = []
         for key, group in groups[start:]:
             members = {term: xs[0] for term, xs in group.items() if term in left}
-            if len(members) < 2 or self._saving(key, len(members)) <= 0:
+            if len(members) < 2 or _saving(key[0], key[1], key[2], len(members)) <= 0:
                 continue
             inner: Terms = {}
             for term, x in members.items():
@@ -189,3 +185,20 @@ class Sums:
                     operands = tuple(self._number[q] for q in node.children)
                     self._number[top] = self._make(node.constructor, node.text, operands)
         return self._number[c]
+
+
+@functools.cache
+def _saving(constructor: str, text: str, position: int, count: int) -> float:
+    """Operations saved when ``count`` terms share one operand [flop]; half an operation for a shared transpose."""
+    spec = Spec.parse(text)
+    operand = spec.count(spec.inputs[position])
+    result = spec.count(spec.output)
+    if constructor == "Einsum1":
+        return max((count - 1) * (result - operand), 0.5)
+    return (count - 1) * (spec.flops + result - operand)
+
+
+@functools.cache
+def _is_plain_copy(text: str) -> bool:
+    spec = Spec.parse(text)
+    return spec.is_copy and not spec.is_identity and spec.scale in (1, -1)
