@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from egraph_opt.cost import Count, Device, count_graph, count_node, frozen_nodes, kernels
+from egraph_opt.cost import Count, Device, count_graph, count_node, frozen_nodes, kernels, peak_bytes
 from egraph_opt.cost.testing import Program, scan
 from egraph_opt.cost.work import Kind
 from egraph_opt.errors import CostError
 from egraph_opt.ir import Graph, TensorType
+from egraph_opt.ir.attrs import DType
 
 
 def test_product() -> None:
@@ -102,6 +103,36 @@ def test_complex_products_count_four() -> None:
     assert count_graph(e.build([e.ein("ab,bc->ac", x, x)])).flops == 4 * 2 * 512
 
 
+def test_narrow_products_read_narrow_operands() -> None:
+    e = Program()
+    wide = []
+    for _ in range(2):
+        x = e.input(TensorType((64, 64), "bfloat16"))
+        attrs = (("new_dtype", DType("float32")),)
+        wide.append(e.elementwise("convert_element_type", [x], attrs, TensorType((64, 64), "float32")))
+    (product,) = kernels(e.build([e.ein("ab,bc->ac", *wide)]))
+    assert product.dtype == "bfloat16"
+    assert product.bytes == 64 * 64 * (2 + 2 + 4)
+
+
+def test_peak_memory() -> None:
+    e = Program()
+    x = e.tensor(100)
+    y = e.apply("tanh", x)
+    for _ in range(3):
+        y = e.ein("a,b->ab", y, x)
+        y = e.ein("ab->a", y)
+    # The outer products are never stored.
+    assert peak_bytes(e.build([y])) <= 4 * 100 * 4
+    e = Program()
+    a, b = e.tensor(100, 100), e.tensor(100, 100)
+    first = e.ein("ab,bc->ac", a, b)
+    second = e.ein("ab,bc->ac", first, b)
+    third = e.ein("ab,bc->ac", second, b)
+    assert peak_bytes(e.build([third])) == 4 * 40_000
+    assert peak_bytes(e.build([third, first])) == 5 * 40_000
+
+
 def test_frozen_inputs() -> None:
     e = Program()
     w, v, x = e.tensor(10, 10), e.tensor(10, 10), e.tensor(10)
@@ -125,8 +156,7 @@ def test_invariants_leave_nested_loops() -> None:
     inner = scan(8, 5, True)
     e = Program()
     a, x = e.tensor(8, 8), e.tensor(8)
-    attrs = (("jaxpr", inner), ("length", 7), ("num_consts", 1), ("num_carry", 1))
-    graph = e.build([e.add("scan", [a, x], attrs, TensorType((8,), "float32"))])
+    graph = e.build([e.loop(inner, [a, x], 1, 7)])
     assert count_graph(graph).contraction_flops == 2 * 8**3 + 7 * 5 * 2 * 8**2
 
 
@@ -139,7 +169,7 @@ def test_while_uses_the_given_trips() -> None:
     e = Program()
     body = e.build([e.apply("tanh", e.tensor(8))])
     e = Program()
-    attrs = (("cond_jaxpr", condition), ("body_jaxpr", body), ("cond_nconsts", 0), ("body_nconsts", 0))
+    attrs = (("cond", condition), ("body", body), ("cond_nconsts", 0), ("body_nconsts", 0))
     graph = e.build([e.add("while", [e.tensor(8)], attrs, TensorType((8,), "float32"))])
     assert count_graph(graph).transcendentals == 80
     assert count_graph(graph, while_trips=3).transcendentals == 24

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from egraph_opt.cost.work import IN_PLACE, PARTIAL_READS, Kind, Product, Work, moves_only, subgraphs, work
-from egraph_opt.ir import Graph, Node, Spec
+from egraph_opt.ir import Graph, Node, Spec, TensorType
 
 WHILE_TRIPS = 10.0
 """Trips of a loop whose number is not known."""
@@ -197,6 +197,8 @@ class _Grouping:
     def _is_renaming(self, number: int) -> bool:
         """Whether storing the node costs nothing: another shape of a stored value, or a transpose that dots read."""
         node = self.graph.nodes[number]
+        if node.op == "convert_element_type" and self.users[number] and number not in self.graph.outputs:
+            return all(self._narrow(user) for user in self.users[number])
         if not node.operands or not (self.stored[node.operands[0]] or self.levels[node.operands[0]] == PAID):
             return False
         if self.works[number].kind is Kind.ALIAS:
@@ -205,6 +207,19 @@ class _Grouping:
             return False
         dots = all(self.works[user].kind is Kind.CONTRACTION for user in self.users[number])
         return dots and number not in self.graph.outputs
+
+    def _narrow(self, number: int) -> TensorType | None:
+        """Type of the operands of a product before they were widened: hardware multiplies the narrow ones."""
+        node = self.graph.nodes[number]
+        if self.works[number].kind is not Kind.CONTRACTION:
+            return None
+        inner = [self.graph.nodes[q] for q in node.operands]
+        if any(n.op != "convert_element_type" for n in inner):
+            return None
+        narrow = [self.graph.nodes[n.operands[0]].types[0] for n in inner]
+        if narrow[0].dtype != narrow[1].dtype or 2 * narrow[0].itemsize > node.types[0].itemsize:
+            return None
+        return narrow[0]
 
     def _loop(self, root: int) -> Kernel:
         """The kernel that computes a stored value together with everything inlined into it."""
@@ -247,7 +262,12 @@ class _Grouping:
         nbytes = sum(own.reads) + own.writes
         if node.op in IN_PLACE and self.trips and len(own.reads) > 1:
             nbytes = 2 * sum(own.reads[1:])
-        return self._kernel(number, own.kind, own.flops, own.transcendentals, nbytes)
+        kernel = self._kernel(number, own.kind, own.flops, own.transcendentals, nbytes)
+        narrow = self._narrow(number)
+        if narrow is None:
+            return kernel
+        saved = sum(own.reads) * (1.0 - narrow.itemsize / node.types[0].itemsize)
+        return replace(kernel, dtype=narrow.dtype, bytes=kernel.bytes - saved)
 
     def _kernel(
         self,

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from egraph_opt.ir import Graph, TensorType
 from egraph_opt.ir.emit import Emitter
 
@@ -28,6 +30,12 @@ class Program(Emitter):
         shape = max((self.type(x).shape for x in operands), key=len)
         return self.elementwise(op, operands, (), self.type(operands[0]).with_shape(shape))
 
+    def loop(self, body: Graph, operands: Sequence[int], consts: int, length: int) -> int:
+        """A scan without scanned operands; ``body`` maps its constants and carries to the next carries."""
+        carries = len(operands) - consts
+        attrs = (("body", body), ("num_consts", consts), ("num_carry", carries), ("length", length))
+        return self.add("scan", operands, (*attrs, ("reverse", False), ("unroll", 1)), body.output_types)
+
 
 def scan(n: int, length: int, formed: bool) -> Graph:
     """The loop ``x := x - 0.1 A'A x``, with ``A'A`` formed, which does not change from trip to trip, or not."""
@@ -37,5 +45,4 @@ def scan(n: int, length: int, formed: bool) -> Graph:
     body = e.build([e.sum_of([x, e.scaled(step, -0.1)])])
     e = Program()
     a, x = e.tensor(n, n), e.tensor(n)
-    attrs = (("jaxpr", body), ("length", length), ("num_consts", 1), ("num_carry", 1))
-    return e.build([e.add("scan", [a, x], attrs, TensorType((n,), "float32"))])
+    return e.build([e.loop(body, [a, x], 1, length)])

@@ -23,10 +23,14 @@ def effects(graph: Graph) -> list[tuple[Any, ...]]:
 
 def interface_fault(original: Graph, candidate: Graph) -> str:
     """What keeps ``candidate`` from standing in for ``original``, judged without running either; "" if nothing."""
-    for what in ("input_types", "output_types"):
-        mine, theirs = getattr(original, what), getattr(candidate, what)
+    # The weak type of an input belongs to the caller; lowering drops it.
+    inputs = [tuple(t.strong() for t in graph.input_types) for graph in (original, candidate)]
+    for what, mine, theirs in (
+        ("input", *inputs),
+        ("output", original.output_types, candidate.output_types),
+    ):
         if mine != theirs:
-            return f"{what.replace('_', ' ')} differ: {', '.join(map(str, theirs))}; want {', '.join(map(str, mine))}"
+            return f"{what} types differ: {', '.join(map(str, theirs))}; want {', '.join(map(str, mine))}"
     return "effects differ" if effects(original) != effects(candidate) else ""
 
 
