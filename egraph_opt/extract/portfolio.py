@@ -37,7 +37,7 @@ BRANCH_SECONDS, BRANCH_LONGEST = 1.5e-3, 2.0
 SMALL, EASY, CLOSE = 300, 2500, 0.8
 
 # Restarts in a row without improvement before the next stage: few where the exact stages are cheap.
-PATIENCE, LONG_PATIENCE = 3, 12
+FIRST_PATIENCE, PATIENCE, LONG_PATIENCE = 1, 3, 12
 CHEAP_SHARE = 0.3  # of the time left: a reduction that takes less is cheap
 
 
@@ -111,7 +111,7 @@ class _Run:
     def search(self) -> None:
         """Run the stages until the choice is proven, the time is up, or going on does not pay."""
         cheap = self.affords(REDUCTION_SECONDS / CHEAP_SHARE)
-        here = self.heuristics(PATIENCE if cheap else LONG_PATIENCE)
+        here = self.heuristics(FIRST_PATIENCE if cheap else LONG_PATIENCE)
         dead: list[int] = []
         for phase in range(PHASES):
             if not self.shrink(dead):

@@ -108,7 +108,7 @@ def reduce(
     Returns:
         The smaller table, or None if no choice within the limit is left.
     """
-    work = _Reduction(table, limit, frozenset(dead))
+    work = _Reduction(table, tree, limit, frozenset(dead))
     size = work.size()
     for _ in range(ROUNDS):
         before = size
@@ -118,31 +118,33 @@ def reduce(
         size = work.size()
         if size > WORTHWHILE * before or time.perf_counter() > deadline:
             break
-    return work.result(tree)
+    return work.result()
 
 
 class _Reduction:
-    """The alternatives of every class, shrinking from round to round."""
+    """The alternatives of every class, shrinking from round to round.
 
-    def __init__(self, table: Table, limit: float, dead: frozenset[int]) -> None:
-        self.base = table
-        self.limit = limit
-        self.forced = 0
-        for root in table.roots:
-            self.forced |= 1 << root
-        bit = [1 << c for c in range(table.size)]
+    Classes are numbered in the order of the tree: with children mostly before their readers, mandatory sets are found
+    in few passes and have short masks. ``classes`` holds the number that each one has in the table.
+    """
+
+    def __init__(self, table: Table, tree: Tree, limit: float, dead: frozenset[int]) -> None:
+        self.base, self.tree, self.limit = table, tree, limit
+        self.classes = tree.order
+        number = {c: k for k, c in enumerate(self.classes)}
+        bit = [1 << k for k in range(len(number))]
+        self.forced = _mask([number[root] for root in table.roots])
         self.alternatives: list[list[Alternative]] = []
-        for members in table.members:
+        for c in self.classes:
             rows = []
-            for node in members:
-                if node in dead:
+            for node in table.members[c]:
+                if node in dead or any(kid not in number for kid in table.kids[node]):
                     continue
-                kids = table.kids[node]
+                kids = tuple([number[kid] for kid in table.kids[node]])
                 mask = 0
                 for kid in kids:
                     mask |= bit[kid]
                 rows.append(Alternative(table.cost[node], kids, mask, (node,)))
-            rows.sort(key=_price_then_size)
             self.alternatives.append(rows)
 
     def size(self) -> int:
@@ -254,6 +256,7 @@ class _Reduction:
                 seen.add(c)
                 todo.extend([kid for a in rows[c] for kid in a.kids])
         keep = sorted(seen)
+        self.classes = [self.classes[c] for c in keep]
         number = {c: k for k, c in enumerate(keep)}
         self.forced = _mask([number[c] for c in bits(self.forced)])
         self.alternatives = []
@@ -264,14 +267,17 @@ class _Reduction:
                 renumbered.append(Alternative(a.cost, kids, _mask(kids), a.origin))
             self.alternatives.append(renumbered)
 
-    def result(self, tree: Tree) -> Smaller:
-        """The table of what is left."""
-        rows = [(c, a) for c, alts in enumerate(self.alternatives) for a in alts]
+    def result(self) -> Smaller:
+        """The table of what is left, its classes in the order of the table it was made from."""
+        ranked = sorted(range(len(self.classes)), key=self.classes.__getitem__)
+        number = {c: k for k, c in enumerate(ranked)}
+        rows = [(number[c], a) for c in ranked for a in self.alternatives[c]]
         owner = [c for c, _ in rows]
         cost = [a.cost for _, a in rows]
-        kids = [a.kids for _, a in rows]
-        table = Table.trusted(owner, cost, kids, list(bits(self.forced)), len(self.alternatives))
-        return Smaller(self.base, table, tree.choice, [a.origin for _, a in rows])
+        kids = [tuple([number[kid] for kid in a.kids]) for _, a in rows]
+        roots = [number[c] for c in bits(self.forced)]
+        table = Table.trusted(owner, cost, kids, roots, len(ranked))
+        return Smaller(self.base, table, self.tree.choice, [a.origin for _, a in rows])
 
 
 def _price_then_size(a: Alternative) -> tuple[float, int]:

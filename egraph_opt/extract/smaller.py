@@ -45,11 +45,12 @@ class Smaller:
 def trim(table: Table, tree: Tree) -> tuple[Smaller, Tree]:
     """Drop what no sensible choice uses; -> the smaller table and the same tree on it.
 
-    Classes are renumbered in the order in which the tree settled them, so children mostly have lower numbers.
+    Classes keep their relative order: equal prices are decided by class number, and always turning to the older class
+    makes equal parts of a program meet.
     """
     choice, order, value = tree
     wanted = _reachable(table, tree)
-    classes = [c for c in order if c in wanted]
+    classes = sorted(wanted)
     number = [FREE if price == 0.0 else LOST for price in value]
     for fresh, c in enumerate(classes):
         number[c] = fresh
@@ -68,8 +69,9 @@ def trim(table: Table, tree: Tree) -> tuple[Smaller, Tree]:
             kids.append(key)
             origin.append((node,))
     roots = [number[root] for root in table.roots if number[root] != FREE]
-    smaller = Table.trusted(owner, cost, kids, roots, len(classes))
-    return Smaller(table, smaller, choice, origin), Tree(picked, list(range(len(classes))), [value[c] for c in classes])
+    small = Table.trusted(owner, cost, kids, roots, len(classes))
+    small_tree = Tree(picked, [number[c] for c in order if c in wanted], [value[c] for c in classes])
+    return Smaller(table, small, choice, origin), small_tree
 
 
 def trimmed(table: Table) -> tuple[Smaller, Tree]:

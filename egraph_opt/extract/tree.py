@@ -69,7 +69,7 @@ def cheapest_tree(
             if choice[d] < 0:
                 total[reader] += price
                 waiting[reader] -= 1
-                if not waiting[reader] and total[reader] < offer[d]:
+                if not waiting[reader] and total[reader] <= offer[d]:
                     offer[d] = total[reader]
                     heappush(heap, (total[reader], d, reader))
     return Tree(choice, order, value)

@@ -130,7 +130,7 @@ def test_two_roots_share():
     assert extract(Table(rows, [1, 2], 3)).cost == 6.0
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(24))
 def test_fixing_by_reduced_cost_keeps_an_optimum(seed):
     """The reduced cost of a class that is needed anyway must not count, or optimal nodes are thrown out."""
     table = larger_table(seed)
@@ -183,7 +183,7 @@ def test_local_search_keeps_its_order(space, monkeypatch):
 
 
 def test_a_ring_of_alternatives():
-    """Every class is one more than the next around a ring, or a leaf: one leaf is needed, and local search keeps one."""
+    """Every class is one more than the next around a ring, or a leaf: one leaf is needed."""
     size = 60
     rows = [(c, 10.0 + c, ()) for c in range(size)]
     rows += [(c, 1.0, ((c + 1) % size,)) for c in range(size)]
