@@ -82,6 +82,8 @@ def custom_call(frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence[
         return list(lax.top_k(args[0], op.tensor_type().shape[-1]))
     if target == "shape_assertion":
         _check_shapes(op, args)
+    if [np.shape(x) for x in args[: len(op.results)]] != [op.tensor_type(i).shape for i in range(len(op.results))]:
+        raise frame.unsupported(op, f"'{target}' splits an array over devices; export for one device")
     return list(args) if op.results else []
 
 
