@@ -16,7 +16,7 @@ from jax import lax
 from egraph_opt.ir import Spec
 from egraph_opt.ir.spec import Scale
 
-_NARROW_FLOATS = ("bfloat16", "float16", "float8", "float4")
+NARROW_FLOATS = ("bfloat16", "float16", "float8", "float4")
 
 
 def lower_einsum(*operands: Any, spec: str, precision: Any = None, accumulate: Any = None) -> Any:
@@ -50,7 +50,7 @@ def _inner(x: Any, y: Any, spec: Spec, accumulate: Any) -> Any:
     """
     first, second = spec.inputs
     narrow = x.dtype
-    wide = accumulate or (np.float32 if str(narrow).startswith(_NARROW_FLOATS) else narrow)
+    wide = accumulate or (np.float32 if str(narrow).startswith(NARROW_FLOATS) else narrow)
     x, y = (z if z.dtype == wide else lax.convert_element_type(z, wide) for z in (x, y))
     product = lax.mul(x, _permute(y, second, first))
     total = lax.reduce_sum(product, tuple(place for place, c in enumerate(first) if c not in spec.output))
@@ -141,7 +141,7 @@ def _read_diagonals(x: Any, word: str) -> tuple[Any, str]:
 def _sum(x: Any, axes: tuple[int, ...]) -> Any:
     """Sum in the element type; the 16-bit floats and narrower are accumulated in float32, as XLA's products are."""
     dtype = x.dtype
-    if str(dtype).startswith(_NARROW_FLOATS):
+    if str(dtype).startswith(NARROW_FLOATS):
         return lax.convert_element_type(lax.reduce_sum(lax.convert_element_type(x, np.float32), axes), dtype)
     return lax.reduce_sum(x, axes)
 

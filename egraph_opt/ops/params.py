@@ -14,7 +14,8 @@ ENUMS = (lax.GatherScatterMode, lax.RoundingMethod, lax.Precision, lax.FftType)
 RECORDS = (lax.GatherDimensionNumbers, lax.ScatterDimensionNumbers, lax.ConvDimensionNumbers)
 
 
-def _fields(value: Any) -> dict[str, Any]:
+def fields(value: Any) -> dict[str, Any]:
+    """Fields of a record by name."""
     if dataclasses.is_dataclass(value):
         return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return dict(value._asdict())
@@ -23,4 +24,4 @@ def _fields(value: Any) -> dict[str, Any]:
 for _enum in ENUMS:
     register_enum(_enum)
 for _record in RECORDS:
-    register_record(_record, _fields)
+    register_record(_record, fields)

@@ -16,12 +16,22 @@ from egraph_opt.ir.attrs import thaw
 @functools.cache
 def all_primitives() -> dict[str, Primitive]:
     """Every public primitive by its name in jaxprs."""
-    found: dict[str, Primitive] = {}
-    for module in (primitives, lax, lax.linalg):
+    return {name: primitive for name, (primitive, _) in _places().items()}
+
+
+def home_of(primitive: Primitive) -> str:
+    """Public name of a primitive in source text, ``lax.exp_p``."""
+    return _places()[primitive.name][1]
+
+
+@functools.cache
+def _places() -> dict[str, tuple[Primitive, str]]:
+    found: dict[str, tuple[Primitive, str]] = {}
+    for home, module in (("lax", lax), ("lax.linalg", lax.linalg), ("primitives", primitives)):
         for attribute in dir(module):
             value = getattr(module, attribute)
             if attribute.endswith("_p") and isinstance(value, Primitive):
-                found.setdefault(value.name, value)
+                found.setdefault(value.name, (value, f"{home}.{attribute}"))
     return found
 
 

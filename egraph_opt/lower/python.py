@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Graph as readable JAX source: one function with named arguments, sub-graphs as nested functions.
+
+What is read once stands inside the expression that reads it, unless it comes from another source line; the rest gets a
+name after its operation. The text imports JAX only.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Sequence
+
+from egraph_opt.ir import Graph, Node, Spec, TensorType
+from egraph_opt.ir.attrs import thaw
+from egraph_opt.lower.control_text import control_text
+from egraph_opt.lower.einsum_text import product_text, signed_sum, single_text, thin_text
+from egraph_opt.lower.literals import Expr, array_text, dtype_text, scalar_text, typed_text
+from egraph_opt.lower.plan import narrow_operands, negated_term, schedule
+from egraph_opt.lower.templates import PROMOTING, text_of
+from egraph_opt.ops.primitives import all_primitives
+
+MAX_INLINE = 60
+_TAKEN = {"jax", "jnp", "lax", "primitives", "complex"}
+_NAMES = {
+    "reshape": "flat",
+    "convert_element_type": "cast",
+    "select_n": "where",
+    "conv_general_dilated": "conv",
+    "max": "maximum",
+    "min": "minimum",
+    "abs": "absolute",
+    "round": "rounded",
+}
+_LITERAL = ("float32", "float64", "int32", "bool", "bfloat16", "float16")
+_CONTROL = ("scan", "while", "cond")
+
+
+def to_python(graph: Graph, name: str = "optimized", names: Sequence[str] | None = None) -> str:
+    """Standalone source of a function that computes the graph.
+
+    Args:
+        graph: what to compute.
+        name: of the function.
+        names: of its arguments; by default the graph's own, made identifiers.
+
+    Returns:
+        Text of a module. Several outputs are returned as a tuple.
+
+    Raises:
+        UnsupportedOpError: a primitive has a parameter without text, such as a callback.
+    """
+    taken = set(_TAKEN) | {name}
+    function = _identifier(name, "optimized")
+    given = names or graph.names or [f"arg{number}" for number in range(len(graph.inputs))]
+    arguments = [_fresh(_identifier(text, "x"), taken) for text in given]
+    block = Block(graph, taken, [Expr(text) for text in arguments], 1, graph.precision)
+    outputs = [expr.text for expr in block.write()]
+    result = outputs[0] if len(outputs) == 1 else f"({', '.join(outputs)})" if outputs else "()"
+    head = f"def {function}({', '.join(arguments)}):"
+    lines = [head, f'    """({_types(graph.input_types)}) -> ({_types(graph.output_types)})"""']
+    lines += [*block.lines, f"    return {result}"]
+    body = "\n".join(lines)
+    imports = [
+        text
+        for text, mark in (
+            ("import jax", "jax."),
+            ("import jax.numpy as jnp", "jnp."),
+            ("from jax import lax", "lax."),
+            ("from jax.extend.core import primitives", "primitives."),
+        )
+        if re.search(rf"\b{re.escape(mark)}", body)
+    ]
+    return "\n".join([*imports, "", "", body, ""]).lstrip("\n")
+
+
+def _types(types: Sequence[TensorType]) -> str:
+    return ", ".join(map(str, types))
+
+
+def _identifier(text: str, default: str) -> str:
+    plain = re.sub(r"\W+", "_", text).strip("_")
+    if plain and plain[0].isdigit():
+        plain = f"{default}{plain}"
+    return f"{plain}_" if keyword.iskeyword(plain) else plain or default
+
+
+def _fresh(text: str, taken: set[str]) -> str:
+    name, number = text, 1
+    while name in taken:
+        number += 1
+        name = f"{text}{number}" if not text[-1].isdigit() else f"{text}_{number}"
+    taken.add(name)
+    return name
+
+
+class Block:
+    """Statements of one function body.
+
+    Args:
+        graph: what to compute.
+        taken: names in use; shared by nested functions.
+        inputs: text of each input.
+        depth: of indentation.
+        precision: of matrix products.
+    """
+
+    def __init__(self, graph: Graph, taken: set[str], inputs: Sequence[Expr], depth: int, precision: str | None):
+        self.graph = graph
+        self.taken = taken
+        self.depth = depth
+        self.precision = graph.precision or precision
+        self.lines: list[str] = []
+        self._text: dict[int, Expr] = dict(zip(graph.inputs, inputs, strict=True))
+        self._thin: dict[int, Expr] = {}  # broadcasts that stand in the expression that reads them
+        self._parts: dict[int, list[str]] = {}
+        self._users: dict[int, list[int]] = {}
+        self._reads = {number: self._operands(number) for number in range(len(graph.nodes))}
+
+    def write(self) -> list[Expr]:
+        """Write the statements; the outputs."""
+        live = self._live()
+        for number in schedule(self.graph):
+            if number in live and number not in self._text:
+                self._statement(number)
+        return [self.operand(number) for number in self.graph.outputs]
+
+    def operand(self, number: int) -> Expr:
+        """A node as an array of its type."""
+        if self._is_scalar_constant(number):
+            node = self.graph.nodes[number]
+            return Expr(typed_text(node.attr("value"), node.type.dtype))
+        return self._text[number]
+
+    def fresh(self, base: str) -> str:
+        """A name not in use."""
+        return _fresh(base, self.taken)
+
+    def line(self, text: str) -> None:
+        """Append a line."""
+        self.lines.append("    " * self.depth + text)
+
+    def _operands(self, number: int) -> tuple[int, ...]:
+        node = self.graph.nodes[number]
+        if node.op == "add":
+            return tuple(negated_term(self.graph, q)[0] for q in node.operands)
+        if node.op == "einsum":
+            return narrow_operands(self.graph, node) or node.operands
+        return node.operands
+
+    def _live(self) -> set[int]:
+        live: set[int] = set()
+        stack = [*self.graph.outputs, *self.graph.effects]
+        while stack:
+            number = stack.pop()
+            if number not in live:
+                live.add(number)
+                stack.extend(self._reads[number])
+                for q in self._reads[number]:
+                    self._users.setdefault(q, []).append(number)
+        return live
+
+    def _statement(self, number: int) -> None:
+        node = self.graph.nodes[number]
+        if node.op == "result":
+            held = self._parts.get(node.operands[0])
+            self._text[number] = Expr(held[node.attr("index")]) if held else self._text[node.operands[0]]
+            return
+        if self._is_scalar_constant(number):
+            return
+        base = _identifier(_NAMES.get(node.op, node.attr("name") if node.op == "opaque" else node.op), "x")
+        base = _einsum_name(node) if node.op == "einsum" else base
+        if node.op in _CONTROL:
+            self._parts[number] = [self.fresh(f"{base}{k}") for k in range(len(node.types))]
+            if len(node.types) == 1:
+                self._text[number] = Expr(self._parts.pop(number)[0])
+            names = self._parts.get(number) or [self._text[number].text]
+            control_text(self, node, names)
+            return
+        expr = self._expression(number, node)
+        if len(node.types) != 1:
+            self._parts[number] = [self.fresh(f"{base}{k}") for k in range(len(node.types))]
+            self.line(f"{', '.join(self._parts[number])} = {expr.text}{_comment(node)}")
+        elif self._inlined(number, node, expr):
+            self._text[number] = expr
+            self._keep_thin(number, node)
+        else:
+            name = self.fresh(base)
+            self._text[number] = Expr(name)
+            self.line(f"{name} = {expr.text}{_unpacked(node, expr)}{_comment(node)}")
+
+    def _inlined(self, number: int, node: Node, expr: Expr) -> bool:
+        users = self._users.get(number, [])
+        if len(expr.text) > MAX_INLINE or number in self.graph.effects or self.graph.outputs.count(number):
+            return False
+        if len(users) != 1 or self.graph.nodes[users[0]].op in (*_CONTROL, "opaque"):
+            return False
+        theirs = self.graph.nodes[users[0]].sources
+        return not node.sources or not theirs or node.sources[0] == theirs[0]
+
+    def _is_scalar_constant(self, number: int) -> bool:
+        node = self.graph.nodes[number]
+        return node.op == "constant" and not node.type.shape
+
+    def _expression(self, number: int, node: Node) -> Expr:
+        if node.op == "constant":
+            return Expr(array_text(thaw(node.attr("value")), node.type.dtype))
+        if node.op == "add":
+            negative = [negated_term(self.graph, q)[1] for q in node.operands]
+            terms = self._mixed(self._reads[number], node.type)
+            return signed_sum(list(zip(terms, negative, strict=True)))
+        if node.op == "einsum":
+            return self._einsum(number, node)
+        operands = self._reads[number]
+        types = [self.graph.nodes[q].type for q in operands]
+        if node.op in PROMOTING:
+            cases = slice(1, None) if node.op == "select_n" else slice(None)
+            args = [self.operand(q) for q in operands]
+            args[cases] = self._mixed(operands[cases], types[-1])
+        else:
+            args = [self.operand(q) for q in operands]
+        return text_of(node, args, types, self.precision)
+
+    def _keep_thin(self, number: int, node: Node) -> None:
+        if node.op == "einsum" and len(node.operands) == 1 and not self._is_scalar_constant(node.operands[0]):
+            thin = thin_text(self.operand(node.operands[0]), Spec.parse(node.attr("spec")))
+            if thin is not None:
+                self._thin[number] = thin
+
+    def _mixed(self, operands: Sequence[int], type: TensorType) -> list[Expr]:
+        """Operands as they may stand beside another: constants as Python numbers, broadcasts left to the other one."""
+        bare = [self._is_scalar_constant(q) for q in operands]
+        full = any(q not in self._thin and self.graph.nodes[q].type.shape for q in operands)
+        if all(bare) or type.dtype not in _LITERAL:
+            bare = [False] * len(operands)
+        texts = []
+        for q, constant in zip(operands, bare, strict=True):
+            if constant:
+                texts.append(Expr(scalar_text(self.graph.nodes[q].attr("value"), type.dtype)))
+            else:
+                texts.append(self._thin[q] if q in self._thin and full else self.operand(q))
+        return texts
+
+    def _einsum(self, number: int, node: Node) -> Expr:
+        operands = self._reads[number]
+        spec = Spec.parse(node.attr("spec"))
+        if len(operands) == 1:
+            value = self.graph.nodes[operands[0]].attr("value") if self._is_scalar_constant(operands[0]) else None
+            return single_text(self.operand(operands[0]), spec, node.type.dtype, value)
+        options = {}
+        if self.precision:
+            options["precision"] = f'"{self.precision}"'
+        if operands != node.operands:
+            options["preferred_element_type"] = dtype_text(node.type.dtype)
+        x, y = self._mixed(operands, node.type) if not spec.summed else map(self.operand, operands)
+        return product_text(x, y, spec, node.type.dtype, options)
+
+
+def _einsum_name(node: Node) -> str:
+    spec = Spec.parse(node.attr("spec"))
+    if len(spec.inputs) == 2:
+        return "dot" if spec.summed else "product"
+    return "total" if spec.summed else "scaled" if spec.scale != 1 else "view"
+
+
+def _unpacked(node: Node, expr: Expr) -> str:
+    """Primitives that return lists are read at their only result."""
+    name = node.attr("name") if node.op == "opaque" else node.op
+    several = name in all_primitives() and all_primitives()[name].multiple_results
+    return "[0]" if several and ".bind(" in expr.text else ""
+
+
+def _comment(node: Node) -> str:
+    return f"  # {', '.join(map(str, node.sources))}" if node.sources else ""
