@@ -268,6 +268,7 @@ def test_program(name, tmp_path):
     frontends.save(model, args, again, like=model)
     loaded_again = frontends.load(again)
     assert loaded_again.calling_convention == model.calling_convention
+    assert loaded_again.name == model.name
     assert (loaded_again.in_tree, loaded_again.out_tree) == (model.in_tree, model.out_tree)
     traced = str(jax.make_jaxpr(loaded_again)(*args))
     if traced != str(jax.make_jaxpr(model)(*args)):
@@ -383,3 +384,12 @@ def test_stored_gradients_are_stored_again(tmp_path):
     frontends.save(model, (x,), tmp_path / "again.jaxexport", like=model)
     again = jax.export.deserialize((tmp_path / "again.jaxexport").read_bytes())
     np.testing.assert_allclose(jax.grad(again.call)(x), np.cos(x), rtol=1e-5)
+
+
+def test_a_saved_function_without_gradient_stores_none(tmp_path):
+    x = np.float32(2)
+    exported = jax.export.export(jax.jit(jnp.sin))(x)
+    (tmp_path / "m.jaxexport").write_bytes(exported.serialize(vjp_order=1))
+    function, args = newton()
+    frontends.save(function, args, tmp_path / "again.jaxexport", like=frontends.load(tmp_path / "m.jaxexport"))
+    assert frontends.load(tmp_path / "again.jaxexport").calling_convention["vjp_order"] == 0

@@ -66,6 +66,7 @@ class LoadedModel:
             self._describe_exported(exported)
         if all(_is_concrete(aval.shape) for aval in self.in_avals):
             self._evaluator([aval.shape for aval in self.in_avals])
+        self.__name__ = self.name  # JAX names what it compiles and exports after it
         self._jitted = jax.jit(self._trace)
 
     def _describe_exported(self, exported: jax.export.Exported) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,10 @@ def _exported_bytes(
     except NotImplementedError as error:
         raise OutputError(f"{path}: the function cannot be exported: {_first_line(error)}") from error
     try:
-        return bytes(exported.serialize(vjp_order=order))
+        if order:
+            with contextlib.suppress(ValueError, TypeError, NotImplementedError):  # it need not be differentiable
+                return bytes(exported.serialize(vjp_order=order))
+        return bytes(exported.serialize())
     except ImportError as error:
         raise OutputError(
             f"{path}: writing .jaxexport needs the package flatbuffers; pip install egraph_opt[export]"

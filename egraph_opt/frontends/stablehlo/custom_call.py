@@ -58,7 +58,7 @@ def routines() -> list[str]:
 
 def known_targets() -> list[str]:
     """The other custom calls that are known."""
-    return sorted({*_MARKERS, *_FUNCTIONS, "shape_assertion", "mhlo.topk"})
+    return sorted({*_MARKERS, *_FUNCTIONS, "shape_assertion", "mhlo.topk", "ApproxTopK"})
 
 
 def is_known(target: str) -> bool:
@@ -80,11 +80,33 @@ def custom_call(frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence[
         return [_FUNCTIONS[target](*args)]
     if target == "mhlo.topk":
         return list(lax.top_k(args[0], op.tensor_type().shape[-1]))
+    if target == "ApproxTopK":
+        return _approximate_top_k(frame, op, args)
     if target == "shape_assertion":
         _check_shapes(op, args)
     if [np.shape(x) for x in args[: len(op.results)]] != [op.tensor_type(i).shape for i in range(len(op.results))]:
         raise frame.unsupported(op, f"'{target}' splits an array over devices; export for one device")
     return list(args) if op.results else []
+
+
+def _approximate_top_k(frame: Frame, op: Operation, args: Sequence[Array]) -> Sequence[Array]:
+    """The largest or smallest elements of a dimension, most of them; the comparator tells which end."""
+    (name,) = op.attributes["called_computations"]
+    body = frame.evaluator.module.functions[name].body
+    made = frame.definition(body.returned[0])
+    direction = made.attributes.get("comparison_direction") if made is not None else None
+    if direction not in {"GT", "LT"}:
+        raise frame.unsupported(op, "want a comparator that is one comparison, GT or LT")
+    options = op.attributes["mhlo.backend_config"]
+    function = lax.approx_max_k if direction == "GT" else lax.approx_min_k
+    return function(
+        args[0],
+        options["top_k"],
+        options["reduction_dim"],
+        options["recall_target"],
+        options["reduction_input_size_override"],
+        options["aggregate_to_topk"],
+    )
 
 
 def _check_shapes(op: Operation, args: Sequence[Array]) -> None:
