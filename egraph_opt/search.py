@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
 from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
-from egraph_opt.engine.decode import decode, inherit_sources, priced, sources_of
+from egraph_opt.engine.decode import Prices, decode, inherit_sources, sources_of
 from egraph_opt.errors import EngineError, ExtractionError
 from egraph_opt.extract import Extraction, Table, extract
 from egraph_opt.ir import Builder, Graph, Node
@@ -26,6 +26,13 @@ WHILE_TRIPS = 10.0
 
 FREE = 1e-6
 """Share of its price that work on frozen inputs keeps: of two free forms the cheaper is better still."""
+
+WATCH_SECONDS = 0.02
+"""Extraction time when the price of the best program is watched during saturation [s]."""
+
+EXTRACT_SECONDS = 0.06
+EXTRACT_SECONDS_PER_NODE = 2e-5
+"""Extraction time by size of the e-graph, where the budget allows it [s]."""
 
 SMALL = 1
 """Graphs with no more non-input nodes than this are not searched."""
@@ -130,33 +137,45 @@ def _saturate_and_extract(
     bodies: Mapping[str, int],
 ) -> None:
     limits = Limits(seconds=options.budget * (1 - options.extract_share), nodes=options.nodes)
+    factor = FREE if fixed else 1.0 / max(trips, 1.0)
+
+    prices: dict[CostModel, Prices] = {}
+
+    def table(saturation: Saturation, model: CostModel) -> tuple[Table, list[ENode]]:
+        snapshot = saturation.current
+        if model not in prices:
+            prices[model] = Prices(saturation.encoder, model.node_cost)
+        rows, enodes = prices[model].rows(snapshot)
+        if fixed or trips > 1:
+            still = snapshot.derivable(saturation.encoder, fixed or steady)
+            rows = [
+                (c, price * factor, children, label) if c in still and still.issuperset(children) else row
+                for row in rows
+                for c, price, children, label in (row,)
+            ]
+        return Table(rows, saturation.roots(), len(snapshot.classes)), enodes
+
+    def price(saturation: Saturation) -> float:
+        return extract(table(saturation, options.cost)[0], WATCH_SECONDS).cost
+
     start = time.perf_counter()
-    saturation = Saturation(graph, options.rules, limits)
+    saturation = Saturation(graph, options.rules, limits, price)
     try:
         found.saturation = saturation.report
         snapshot = saturation.run()
         found.seconds["saturate"] = time.perf_counter() - start
-        roots = saturation.roots(graph)
+        roots = saturation.roots()
         lines = sources_of(graph, saturation.numbers, snapshot)
         why = saturation.provenance()
         models: list[CostModel] = [options.cost]
         if options.cost.name != "flops":
             models.append(FlopCount())
         seen = {graph}
-        still = snapshot.derivable(saturation.encoder, fixed or steady)
-        factor = FREE if fixed else 1.0 / max(trips, 1.0)
         for model in models:
             start = time.perf_counter()
-            rows, enodes = priced(snapshot, saturation.encoder, model.node_cost)
-            if fixed or trips > 1:
-                rows = [
-                    (c, price * factor, children, label) if c in still and still.issuperset(children) else row
-                    for row in rows
-                    for c, price, children, label in (row,)
-                ]
-            table = Table(rows, roots, len(snapshot.classes))
-            budget = options.budget * options.extract_share / len(models)
-            extraction = extract(table, budget)
+            rows, enodes = table(saturation, model)
+            share = options.budget * options.extract_share / len(models)
+            extraction = extract(rows, min(share, EXTRACT_SECONDS + EXTRACT_SECONDS_PER_NODE * len(enodes)))
             if model is options.cost:
                 found.extraction = extraction
             found.seconds["extract"] += time.perf_counter() - start

@@ -35,25 +35,43 @@ def as_node(enode: ENode, types: Types, encoder: Encoder, sources: Sources = ())
     return Node(op.name, enode.children, tuple((name, None) for name in op.attrs), types, sources)
 
 
-def priced(snapshot: Snapshot, encoder: Encoder, cost: NodeCost) -> tuple[list[PricedNode], list[ENode]]:
-    """Rows ``(class, cost, children, label)`` of all usable e-nodes, and the e-node of each row."""
-    rows: list[PricedNode] = []
-    enodes: list[ENode] = []
-    first: list[TensorType | None] = [t[0] if t else None for t in snapshot.types]
-    for c, members in enumerate(snapshot.classes):
-        types = snapshot.types[c]
-        if types is None:
-            continue
-        for enode in members:
-            operands = [first[child] for child in enode.children]
-            if c in enode.children or any(snapshot.types[child] is None for child in enode.children):
+class Prices:
+    """Prices of e-nodes under one cost model, remembered by constructor, text and operand types.
+
+    Args:
+        encoder: call table of the e-graph.
+        cost: price of a Graph node given its operand types.
+    """
+
+    def __init__(self, encoder: Encoder, cost: NodeCost) -> None:
+        self._encoder, self._cost = encoder, cost
+        self._known: dict[tuple[object, ...], float] = {}
+
+    def rows(self, snapshot: Snapshot) -> tuple[list[PricedNode], list[ENode]]:
+        """Rows ``(class, cost, children, label)`` of all usable e-nodes, and the e-node of each row."""
+        rows: list[PricedNode] = []
+        enodes: list[ENode] = []
+        types = snapshot.types
+        known = self._known
+        for c, members in enumerate(snapshot.classes):
+            own = types[c]
+            if own is None:
                 continue
-            node = as_node(enode, types, encoder)
-            # An op with several results prices its operands by their first type; a result costs nothing.
-            price = cost(node, [t for t in operands if t is not None])
-            rows.append((c, price, enode.children, f"{node.op}"))
-            enodes.append(enode)
-    return rows, enodes
+            for enode in members:
+                constructor, text, children = enode
+                operands = [types[child] for child in children]
+                if c in children or None in operands:
+                    continue
+                # A spec says all about its operands but their element type.
+                key = (constructor, text, own if text else tuple(operands))
+                price = known.get(key)
+                if price is None:
+                    # An op with several results prices its readers' operands by their first type.
+                    node = as_node(enode, own, self._encoder)
+                    price = known[key] = self._cost(node, [t[0] for t in operands if t is not None])
+                rows.append((c, price, children, text or constructor))
+                enodes.append(enode)
+        return rows, enodes
 
 
 def decode(

@@ -16,6 +16,9 @@ class Limits:
         seconds: wall clock; a step that has begun is finished.
         nodes: e-nodes.
         iterations: rounds of all rulesets.
+        stall_nodes: from this size on the price of the best program is watched.
+        stall_looks: after so many looks without gain the search ends.
+        stall_gain: what counts as a gain, relative.
         matches: a rule with more matches in one step is not applied and rests for a few iterations.
     """
 
@@ -23,6 +26,9 @@ class Limits:
     nodes: int = 20_000
     iterations: int = 30
     matches: int = 4_000
+    stall_nodes: int = 800
+    stall_looks: int = 2
+    stall_gain: float = 0.005
 
 
 @dataclass(slots=True)
@@ -38,7 +44,7 @@ class SaturationReport:
     """What happened.
 
     Args:
-        stop_reason: "saturated", "time", "nodes", "iterations", or an error's text.
+        stop_reason: "saturated", "stalled", "time", "nodes", "iterations", or an error's text.
         growth: e-nodes after each iteration.
         rules: per rule.
         seconds: wall clock [s], and by part: "rules", "attributes", "snapshot", "sums", "load".

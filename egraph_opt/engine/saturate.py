@@ -7,9 +7,10 @@ many matches rests), so the time limit is overrun by one step at most, and whate
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from egraph_opt.engine.attributes import FUNCTIONS
@@ -25,12 +26,26 @@ from egraph_opt.ir import Graph
 
 NORMALIZE = "normalize"
 
+WATCH_EVERY = 2
+"""Iterations between two looks at the price of the best program."""
+
 
 class Saturation:
-    """One e-graph while it grows."""
+    """One e-graph while it grows.
 
-    def __init__(self, graph: Graph, rules: RuleSet, limits: Limits) -> None:
-        self.limits = limits
+    Args:
+        graph: the program.
+        rules: what to apply.
+        limits: when to stop.
+        price: ``price(saturation)`` of the best program in the last snapshot; a search whose price no longer falls
+            ends early.
+    """
+
+    def __init__(
+        self, graph: Graph, rules: RuleSet, limits: Limits, price: Callable[[Saturation], float] | None = None
+    ) -> None:
+        self.graph, self.limits = graph, limits
+        self._price, self._best_price, self._stalled = price, math.inf, 0
         self.clock = Clock(limits.seconds)
         self.report = SaturationReport()
         words = vocabulary()
@@ -81,32 +96,48 @@ class Saturation:
         return read_provenance(self.session, self.constructors)
 
     def _grow(self) -> None:
-        last = (-1, -1)
+        largest, still = 0, 0
         explore = [stage for stage in self._program.stages if stage != NORMALIZE]
-        self._normalize()
         for _ in range(self.limits.iterations):
-            if self.clock.over():
-                self.report.stop_reason = "time"
-                return
-            self._answer(explore)
-            if self._step(explore):
-                self._normalize()
+            self._normalize()
             snapshot = self.snapshot()
+            self.report.growth.append(snapshot.size)
             with self._part("sums"):
                 rows, unions = self.sums.step(snapshot)
+            # Deleting rules may go back and forth between spellings: what no longer grows is saturated.
+            size = snapshot.size + len(snapshot.classes)
+            still = still + 1 if size <= largest else 0
+            largest = max(largest, size)
+            if still >= (3 if rows or unions else 1):
+                return
+            reason = self._enough(snapshot)
+            if reason:
+                self.report.stop_reason = reason
+                return
             if rows or unions:
                 self._load(rows, unions)
-                self._normalize()
-                snapshot = self.snapshot()
-            size = (snapshot.size, len(snapshot.classes))
-            self.report.growth.append(snapshot.size)
-            if size == last:
-                return
-            if snapshot.size > self.limits.nodes:
-                self.report.stop_reason = "nodes"
-                return
-            last = size
+            self._answer(explore)
+            self._step(explore)
         self.report.stop_reason = "iterations"
+        self._normalize()
+
+    def _enough(self, snapshot: Snapshot) -> str:
+        """Why the search ends here, if it does."""
+        if self.clock.over():
+            return "time"
+        if snapshot.size > self.limits.nodes:
+            return "nodes"
+        watched = self._price is not None and snapshot.size > self.limits.stall_nodes
+        if self._price is not None and watched and len(self.report.growth) % WATCH_EVERY == 0:
+            with self._part("price"):
+                price = self._price(self)
+            if price < self._best_price * (1 - self.limits.stall_gain):
+                self._best_price, self._stalled = price, 0
+            else:
+                self._stalled += 1
+                if self._stalled >= self.limits.stall_looks:
+                    return "stalled"
+        return ""
 
     def snapshot(self) -> Snapshot:
         """The e-graph as plain tables."""
@@ -114,10 +145,15 @@ class Saturation:
             self._snapshot = take(self.session, self.encoder, self.constructors)
         return self._snapshot
 
-    def roots(self, graph: Graph) -> list[int]:
-        """Classes of the graph's outputs and effects, outputs first."""
+    @property
+    def current(self) -> Snapshot:
+        """The last snapshot."""
         assert self._snapshot is not None, "run first"
-        return [self._snapshot.of_number[self.numbers[n]] for n in (*graph.outputs, *graph.effects)]
+        return self._snapshot
+
+    def roots(self) -> list[int]:
+        """Classes of the graph's outputs and effects in the last snapshot, outputs first."""
+        return [self.current.of_number[self.numbers[n]] for n in (*self.graph.outputs, *self.graph.effects)]
 
     def close(self) -> None:
         """Release the e-graph."""

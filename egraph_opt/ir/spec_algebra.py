@@ -182,7 +182,9 @@ def regroup(outer: str, inner: str, position: int, keep: int, slack: float) -> t
     after = count(paired + z) + count(new + leaving)
     if after > before * slack:
         return None
-    if after == before and count(new) >= count(old) and set(x) == set(y) == set(z):
+    every = set(x + y + z)
+    flat = sum(set(word) == every for word in (x, y, z)) > 1 or set(x) == set(y)
+    if flat and after >= before:
         return None
     pair, rest = purify([paired, z], new, sizes, 1), purify([leaving, new], output, sizes, 1)
     if (pair.before_x, pair.before_y, pair.post, rest.before_x, rest.before_y, rest.post) != (None,) * 6:
