@@ -426,3 +426,16 @@ def test_what_no_root_needs_is_left_out() -> None:
     graph = e.build([e.scaled(x, 2.0)])
     kept = Graph((*graph.nodes, e.nodes[dead]), graph.inputs, graph.outputs)
     assert primitives(call(kept), jnp.ones(3)) == ["mul"]
+
+
+def test_products_are_made_in_the_order_that_is_read() -> None:
+    e = Emitter()
+    x, y = e.input(f32(2, 3)), e.input(f32(3, 4))
+    product = e.add("einsum", [x, y], [("spec", "ab,bc->ac;2,3,4")], f32(2, 4))
+    turned = e.add("einsum", [product], [("spec", "ab->ba;2,4")], f32(4, 2))
+    args = [jnp.arange(6.0).reshape(2, 3), jnp.arange(12.0).reshape(3, 4)]
+    graph = e.build([turned])
+    assert primitives(call(graph), *args) == ["dot_general"]
+    assert_close(call(graph)(*args), (args[0] @ args[1]).T)
+    both = e.build([turned, product])
+    assert primitives(lambda *xs: lower_graph(both)(xs), *args) == ["dot_general", "transpose"]

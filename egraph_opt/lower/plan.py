@@ -16,6 +16,7 @@ from jax import lax
 
 from egraph_opt.ir import Graph, Node, Spec
 from egraph_opt.ir.attrs import thaw
+from egraph_opt.ir.spec_algebra import compose_product
 from egraph_opt.ir.types import is_floating, is_integer, itemsize
 from egraph_opt.ops import get_op
 
@@ -51,8 +52,9 @@ def plan(graph: Graph, precision: str | None, run: Run) -> list[Step]:
         run: makes a function of a sub-graph.
     """
     steps: dict[int, Step] = {}
+    uses = graph.use_counts()
     for number in schedule(graph):
-        steps[number] = _step(graph, number, precision, run)
+        steps[number] = _step(graph, number, uses, precision, run)
     needed = set()
     stack = [*graph.outputs, *graph.effects]
     while stack:
@@ -83,26 +85,49 @@ def schedule(graph: Graph) -> Iterator[int]:
                 stack.extend((q, False) for q in reversed(graph.nodes[number].operands))
 
 
-def _step(graph: Graph, number: int, precision: str | None, run: Run) -> Step:
+def _step(graph: Graph, number: int, uses: Sequence[int], precision: str | None, run: Run) -> Step:
     node = graph.nodes[number]
     if node.op == "constant":
         value = np.asarray(thaw(node.attr("value")), np.dtype(node.type.dtype))
         return Step(number, node, lambda: value, ())
     if node.op == "add":
         return _sum_step(graph, number, node)
+    if node.op == "einsum":
+        return _einsum_step(graph, number, uses, precision)
     op = get_op(node.op)
     kwargs = node.kwargs
-    operands = node.operands
     if op.precise:
         kwargs["precision"] = precision
     if op.nested:
         kwargs["run"] = run
-    if node.op == "einsum":
-        narrow = narrow_operands(graph, node)
-        if narrow:
-            operands = narrow
-            kwargs["accumulate"] = np.dtype(node.type.dtype)
-    return Step(number, node, op.lower, operands, kwargs)
+    return Step(number, node, op.lower, node.operands, kwargs)
+
+
+def _einsum_step(graph: Graph, number: int, uses: Sequence[int], precision: str | None) -> Step:
+    node = graph.nodes[number]
+    spec, operands = einsum_call(graph, node, uses)
+    kwargs: dict[str, Any] = {"spec": spec, "precision": precision}
+    if any(graph.nodes[q].type.dtype != node.type.dtype for q in operands):
+        kwargs["accumulate"] = np.dtype(node.type.dtype)
+    return Step(number, node, get_op("einsum").lower, operands, kwargs)
+
+
+def einsum_call(graph: Graph, node: Node, uses: Sequence[int]) -> tuple[str, tuple[int, ...]]:
+    """Spec and operands that an einsum is spelled with.
+
+    A product that only a transposition reads is made in the transposed order, which costs nothing where exchanging
+    the operands gives it; operands that were widened are taken as they were, see ``narrow_operands``.
+    """
+    spec: str = node.attr("spec")
+    if len(node.operands) == 1:
+        inner = graph.nodes[node.operands[0]]
+        outer = Spec.parse(spec)
+        if uses[node.operands[0]] != 1 or inner.op != "einsum" or len(inner.operands) != 2:
+            return spec, node.operands
+        if not outer.is_permutation or outer.scale != 1 or not Spec.parse(inner.attr("spec")).is_pure:
+            return spec, node.operands
+        spec, node = compose_product(spec, inner.attr("spec")).core, inner
+    return spec, narrow_operands(graph, node) or node.operands
 
 
 def narrow_operands(graph: Graph, node: Node) -> tuple[int, ...] | None:

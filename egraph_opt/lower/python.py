@@ -16,7 +16,7 @@ from egraph_opt.ir.attrs import thaw
 from egraph_opt.lower.control_text import control_text
 from egraph_opt.lower.einsum_text import product_text, signed_sum, single_text, thin_text
 from egraph_opt.lower.literals import Expr, array_text, dtype_text, scalar_text, typed_text
-from egraph_opt.lower.plan import narrow_operands, negated_term, schedule
+from egraph_opt.lower.plan import einsum_call, negated_term, schedule
 from egraph_opt.lower.templates import PROMOTING, text_of
 from egraph_opt.ops.primitives import all_primitives
 
@@ -55,6 +55,9 @@ def to_python(graph: Graph, name: str = "optimized", names: Sequence[str] | None
     given = names or graph.names or [f"arg{number}" for number in range(len(graph.inputs))]
     arguments = [_fresh(_identifier(text, "x"), taken) for text in given]
     block = Block(graph, taken, [Expr(text) for text in arguments], 1, graph.precision)
+    for argument, type in zip(arguments, graph.input_types, strict=True):
+        if type.weak:
+            block.line(f"{argument} = jnp.asarray({argument})")  # it may be a Python number
     outputs = [expr.text for expr in block.write()]
     result = outputs[0] if len(outputs) == 1 else f"({', '.join(outputs)})" if outputs else "()"
     head = f"def {function}({', '.join(arguments)}):"
@@ -112,6 +115,7 @@ class Block:
         self.precision = graph.precision or precision
         self.lines: list[str] = []
         self._text: dict[int, Expr] = dict(zip(graph.inputs, inputs, strict=True))
+        self._uses = graph.use_counts()
         self._thin: dict[int, Expr] = {}  # broadcasts that stand in the expression that reads them
         self._parts: dict[int, list[str]] = {}
         self._users: dict[int, list[int]] = {}
@@ -144,9 +148,7 @@ class Block:
         node = self.graph.nodes[number]
         if node.op == "add":
             return tuple(negated_term(self.graph, q)[0] for q in node.operands)
-        if node.op == "einsum":
-            return narrow_operands(self.graph, node) or node.operands
-        return node.operands
+        return einsum_call(self.graph, node, self._uses)[1] if node.op == "einsum" else node.operands
 
     def _live(self) -> set[int]:
         live: set[int] = set()
@@ -191,6 +193,8 @@ class Block:
 
     def _inlined(self, number: int, node: Node, expr: Expr) -> bool:
         users = self._users.get(number, [])
+        if self._is_uniform(number):
+            return True
         if len(expr.text) > MAX_INLINE or number in self.graph.effects or self.graph.outputs.count(number):
             return False
         if len(users) != 1 or self.graph.nodes[users[0]].op in (*_CONTROL, "opaque"):
@@ -202,6 +206,14 @@ class Block:
         node = self.graph.nodes[number]
         return node.op == "constant" and not node.type.shape
 
+    def _is_uniform(self, number: int) -> bool:
+        """A scalar constant that is broadcast over distinct dimensions."""
+        node = self.graph.nodes[number]
+        if node.op != "einsum" or not self._is_scalar_constant(node.operands[0]):
+            return False
+        spec = Spec.parse(node.attr("spec"))
+        return len(node.operands) == 1 and len(set(spec.output)) == len(spec.output) and spec.scale == 1
+
     def _expression(self, number: int, node: Node) -> Expr:
         if node.op == "constant":
             return Expr(array_text(thaw(node.attr("value")), node.type.dtype))
@@ -210,7 +222,7 @@ class Block:
             terms = self._mixed(self._reads[number], node.type)
             return signed_sum(list(zip(terms, negative, strict=True)))
         if node.op == "einsum":
-            return self._einsum(number, node)
+            return self._einsum(node)
         operands = self._reads[number]
         types = [self.graph.nodes[q].type for q in operands]
         if node.op in PROMOTING:
@@ -222,7 +234,10 @@ class Block:
         return text_of(node, args, types, self.precision)
 
     def _keep_thin(self, number: int, node: Node) -> None:
-        if node.op == "einsum" and len(node.operands) == 1 and not self._is_scalar_constant(node.operands[0]):
+        if self._is_uniform(number) and node.type.dtype in _LITERAL:
+            value = self.graph.nodes[node.operands[0]].attr("value")
+            self._thin[number] = Expr(scalar_text(value, node.type.dtype))
+        elif node.op == "einsum" and len(node.operands) == 1:
             thin = thin_text(self.operand(node.operands[0]), Spec.parse(node.attr("spec")))
             if thin is not None:
                 self._thin[number] = thin
@@ -241,16 +256,16 @@ class Block:
                 texts.append(self._thin[q] if q in self._thin and full else self.operand(q))
         return texts
 
-    def _einsum(self, number: int, node: Node) -> Expr:
-        operands = self._reads[number]
-        spec = Spec.parse(node.attr("spec"))
+    def _einsum(self, node: Node) -> Expr:
+        text, operands = einsum_call(self.graph, node, self._uses)
+        spec = Spec.parse(text)
         if len(operands) == 1:
             value = self.graph.nodes[operands[0]].attr("value") if self._is_scalar_constant(operands[0]) else None
             return single_text(self.operand(operands[0]), spec, node.type.dtype, value)
         options = {}
         if self.precision:
             options["precision"] = f'"{self.precision}"'
-        if operands != node.operands:
+        if self.graph.nodes[operands[0]].type.dtype != node.type.dtype:
             options["preferred_element_type"] = dtype_text(node.type.dtype)
         x, y = self._mixed(operands, node.type) if not spec.summed else map(self.operand, operands)
         return product_text(x, y, spec, node.type.dtype, options)
