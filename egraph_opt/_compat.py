@@ -68,7 +68,7 @@ def geqrf(a: Any) -> tuple[Any, Any]:
 
 @functools.lru_cache(maxsize=1 << 16)
 def _code_line(code: Any, instruction: int) -> int:
-    from jax._src.lib import xla_client  # noqa: PLC0415, TID251
+    from jax._src.lib import xla_client  # type: ignore[attr-defined]  # noqa: TID251
 
     line: int = xla_client.Traceback.code_addr2line(code, instruction)
     return line
@@ -79,7 +79,7 @@ def user_line(traceback: Any) -> tuple[str, int] | None:
 
     ``source_info_util.user_frame`` also finds the columns, which takes most of its time.
     """
-    from jax._src.source_info_util import is_user_filename  # noqa: PLC0415, TID251
+    from jax._src.source_info_util import is_user_filename  # noqa: TID251
 
     if traceback is None:
         return None
@@ -92,14 +92,14 @@ def user_line(traceback: Any) -> tuple[str, int] | None:
 
 @functools.lru_cache(maxsize=4096)
 def _scopes(path: str) -> Any:
-    from jax._src.source_info_util import NameStack, Scope  # noqa: PLC0415, TID251
+    from jax._src.source_info_util import NameStack, Scope  # noqa: TID251
 
     return NameStack(tuple(Scope(part) for part in path.split("/") if part))
 
 
 def source_context(traceback: Any, scope: str) -> contextlib.AbstractContextManager[Any]:
     """Equations bound inside carry this traceback and lie under this ``named_scope`` path: private in 0.10 and 0.11."""
-    from jax._src.source_info_util import current_name_stack, user_context  # noqa: PLC0415, TID251
+    from jax._src.source_info_util import current_name_stack, user_context  # noqa: TID251
 
     context: contextlib.AbstractContextManager[Any] = user_context(
         traceback, name_stack=current_name_stack() + _scopes(scope)
@@ -109,7 +109,7 @@ def source_context(traceback: Any, scope: str) -> contextlib.AbstractContextMana
 
 def hide_frames(path: str) -> None:
     """Files whose names begin so are not shown as user code in tracebacks and metadata: private in 0.10 and 0.11."""
-    from jax._src.source_info_util import register_exclusion  # noqa: PLC0415, TID251
+    from jax._src.source_info_util import register_exclusion  # noqa: TID251
 
     register_exclusion(path)
 

@@ -451,8 +451,9 @@ def test_other(name):
 def test_64_bit_types_work_while_they_are_off():
     with jax.enable_x64(True):
         x = jnp.asarray(X, jnp.float64)
-        text = jax.jit(lambda x: x @ x.T + np.arange(4)).lower(x).as_text()
-        want = np.asarray(x @ x.T + np.arange(4))
+        weights = np.random.default_rng(7).standard_normal((6, 1000))
+        text = jax.jit(lambda x: x @ weights + np.arange(1000)).lower(x).as_text()
+        want = np.asarray(x) @ weights + np.arange(1000)
     model = LoadedModel(text.encode(), Path("wide.stablehlo"))
     np.testing.assert_allclose(np.asarray(model(np.asarray(x))), want, rtol=1e-14)
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model files in and out: every format becomes a JAX function that can be traced, and a JAX function becomes a file."""
+"""Model files in and out.
+
+Every format becomes a JAX function that capture can trace, and a JAX function becomes a file.
+"""
 
 from egraph_opt.frontends.files import write_atomically as write_atomically
 from egraph_opt.frontends.load import load as load

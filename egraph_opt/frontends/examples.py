@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Random arguments for a loaded model: what to put into an array when only its type is known."""
+"""Random arguments for a loaded model: what to put into an array when only its type is known.
+
+Plans, measurements and verification start from them when the user gives none.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads a model file: the suffix names the format, the content is checked against it."""
+"""Reads a model file: the suffix names the format, the content is checked against it.
+
+The first step of every run that starts from a file. Whatever a decoder trips over becomes one line that says why.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import jax.export
 from egraph_opt.errors import ModelError, UnsupportedOpError
 from egraph_opt.frontends.files import read_bytes
 from egraph_opt.frontends.model import LoadedModel
-from egraph_opt.frontends.stablehlo.parse import ARTIFACT_MAGIC
+from egraph_opt.frontends.stablehlo.mlir import ARTIFACT_MAGIC
 
 SUFFIXES = (".jaxexport", ".stablehlo", ".mlir")
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A model loaded from a file: a function that JAX traces, with what is needed to call it and to save it again."""
+"""A model loaded from a file: a function that JAX traces, with what is needed to call it and to save it again.
+
+What comes out of `load`, and what capture traces like any function of the user.
+"""
 
 from __future__ import annotations
 
@@ -49,13 +52,13 @@ class LoadedModel:
     ) -> None:
         self.path = path
         self.exported = exported
-        self._source = source
         self._origin = str(path)
         module = parse_module(source, self._origin)
         check_known(module, self._origin)
         _check_arguments(module, self._origin)
         self._module = module
         self._is_static = module.is_static
+        self._source = b"" if self._is_static else source
         self._wide = any(_is_wide(kind) for op in module.walk() for kind in op.result_types)
         self._kept = _kept_arguments(module, exported)
         self._platform_arguments = module.platform_arguments
@@ -65,7 +68,8 @@ class LoadedModel:
         else:
             self._describe_exported(exported)
         if all(_is_concrete(aval.shape) for aval in self.in_avals):
-            self._evaluator([aval.shape for aval in self.in_avals])
+            with self.precision():
+                self._evaluator([aval.shape for aval in self.in_avals])
         self.__name__ = self.name  # JAX names what it compiles and exports after it
         self._jitted = jax.jit(self._trace)
 
@@ -147,7 +151,7 @@ class LoadedModel:
         leaves = jax.tree.leaves((args, kwargs))
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return self._trace(*args, **kwargs)
-        with self._precision():
+        with self.precision():
             return self._jitted(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -158,15 +162,15 @@ class LoadedModel:
         leaves, tree = jax.tree.flatten((args, kwargs))
         if tree != self.in_tree:  # type: ignore[operator]
             raise ArgumentError(f"{self.name}: want arguments of the structure {self.in_tree}, got {tree}")
-        with self._precision():
+        with self.precision():
             flat = [self._argument(i, leaf) for i, leaf in enumerate(leaves)]
             evaluator = self._evaluator([np.shape(leaf) for leaf in flat])
             results = evaluator.main(self._main_arguments(flat))
             out = [self._result(x, aval) for x, aval in zip(results, self.out_avals, strict=True)]
         return jax.tree.unflatten(self.out_tree, out)
 
-    def _precision(self) -> contextlib.AbstractContextManager[None]:
-        """64-bit types switched on where the module needs them."""
+    def precision(self) -> contextlib.AbstractContextManager[None]:
+        """A context with 64-bit types switched on where the module needs them; calls enter it by themselves."""
         return _compat.x64_enabled() if self._wide else contextlib.nullcontext()
 
     def _argument(self, position: int, leaf: Any) -> Any:

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes a JAX function to a file, in the calling convention of the model it came from."""
+"""Writes a JAX function to a file, in the calling convention of the model it came from.
+
+The last step of a run; the file is whole or not there at all.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ def save(
     example_args: Sequence[Any],
     path: str | Path,
     like: LoadedModel | jax.export.Exported | None = None,
+    kwargs: Mapping[str, Any] | None = None,
 ) -> None:
     """Save a function as a file that `load` reads back.
 
@@ -29,6 +33,7 @@ def save(
         example_args: arrays or `jax.ShapeDtypeStruct`, one pytree for each positional argument.
         path: the suffix chooses the format: ``.jaxexport``, ``.stablehlo`` or ``.mlir``.
         like: a model whose platforms, disabled checks and stored gradients the file shall have too.
+        kwargs: keyword arguments, like ``example_args``; the file takes them by the same names.
 
     Raises:
         OutputError: the suffix is unknown, or the file cannot be written.
@@ -36,9 +41,9 @@ def save(
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix == ".jaxexport":
-        write_atomically(path, _exported_bytes(function, example_args, path, like))
+        write_atomically(path, _exported_bytes(function, example_args, kwargs or {}, path, like))
     elif suffix in {".stablehlo", ".mlir"}:
-        lowered = jax.jit(function, keep_unused=True).lower(*example_args)
+        lowered = jax.jit(function, keep_unused=True).lower(*example_args, **(kwargs or {}))
         write_atomically(path, lowered.as_text(dialect="stablehlo").encode())
     else:
         raise OutputError(f"{path}: got the suffix '{suffix}'; want .jaxexport, .stablehlo or .mlir")
@@ -47,6 +52,7 @@ def save(
 def _exported_bytes(
     function: Callable[..., Any],
     example_args: Sequence[Any],
+    kwargs: Mapping[str, Any],
     path: Path,
     like: LoadedModel | jax.export.Exported | None,
 ) -> bytes:
@@ -57,7 +63,7 @@ def _exported_bytes(
         options = {"platforms": model.platforms, "disabled_checks": model.disabled_safety_checks}
         order = vjp_order(model)
     try:
-        exported = jax.export.export(jax.jit(function), **options)(*example_args)
+        exported = jax.export.export(jax.jit(function), **options)(*example_args, **kwargs)
     except NotImplementedError as error:
         raise OutputError(f"{path}: the function cannot be exported: {_first_line(error)}") from error
     try:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The StableHLO frontend: MLIR text or bytes to records, and an evaluator of the records in JAX."""
+"""The StableHLO frontend.
+
+MLIR text or bytes become records (`mlir`, `refine`, `parse`), and the records are run in JAX, op by op (`evaluate`,
+`rules` and the files of op families).
+"""
 
 from egraph_opt.frontends.stablehlo.evaluate import Evaluator as Evaluator
 from egraph_opt.frontends.stablehlo.parse import parse_module as parse_module

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of CHLO, the dialect of higher ops that JAX's exports keep: special functions, top_k, broadcasting."""
+"""Rules of CHLO, the dialect of higher ops that JAX's exports keep: special functions, top_k, broadcasting.
+
+One of the op families that `rules` joins.
+"""
 
 from __future__ import annotations
 

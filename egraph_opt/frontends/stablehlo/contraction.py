@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of the sum-product ops: dot_general, dot, einsum and convolution, with their precision attributes."""
+"""Rules of the sum-product ops: dot_general, dot, einsum and convolution, with their precision attributes.
+
+One of the op families that `rules` joins. The result's type is the accumulation type, so nothing narrows.
+"""
 
 from __future__ import annotations
 

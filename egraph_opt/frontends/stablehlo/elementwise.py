@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of the elementwise ops of StableHLO: arithmetic, comparison, selection, conversion, bits, complex numbers."""
+"""Rules of the elementwise ops: arithmetic, comparison, selection, conversion, bits, complex numbers.
+
+One of the op families that `rules` joins.
+"""
 
 from __future__ import annotations
 

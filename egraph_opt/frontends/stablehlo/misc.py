@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of what fits no other family: random bits, Fourier transforms, dense linear algebra, batch norm, shardings."""
+"""Rules of what fits no other family: random bits, Fourier transforms, dense linear algebra, batch norm, shardings.
+
+One of the op families that `rules` joins.
+"""
 
 from __future__ import annotations
 

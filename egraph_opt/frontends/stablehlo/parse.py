@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """StableHLO text or portable-artifact bytes to `Module` records.
 
-First step of the StableHLO frontend: MLIR parses and verifies, and one walk copies functions, operations, attributes
-and locations out. MLIR's own diagnostics are collected and never reach the terminal.
+`mlir` parses and verifies, `refine` makes dynamic shapes static; here one walk copies functions, operations, attributes
+and locations out, for `evaluate` to run.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from egraph_opt.frontends.stablehlo.attributes import (
     decode,
     value_type,
 )
+from egraph_opt.frontends.stablehlo.mlir import Diagnostics, entry_function, failed_pass, read_mlir, shortened
 from egraph_opt.frontends.stablehlo.module import (
     Block,
     Function,
@@ -35,16 +35,12 @@ from egraph_opt.frontends.stablehlo.refine import refine, refine_with_xla
 
 ir = _compat.mlir_ir
 
-ARTIFACT_MAGIC = b"ML\xefR"
 LARGE = 1024
 """Constants of at least this many elements count as weights and are named in `Module.constants`."""
 
 _SKIPPED_ATTRIBUTES = frozenset(
     {"operand_layouts", "result_layouts", "output_operand_aliases", "sdy.sharding_rule", "value"}
 )
-_PLACE = re.compile(r'"-":(?P<line>\d+):\d+: ')
-_NESTED_PLACE = re.compile(r'^error: (?:".*\)+: )?')
-_UNKNOWN_OP = re.compile(r"(?:custom op|unregistered operation) '(\w+\.[\w.]+)'")
 _TRANSPARENT_SCOPES = ("jit(", "jit:", "pjit", "closed_call", "while", "body", "cond", "branch_")
 
 
@@ -62,8 +58,8 @@ def parse_module(source: bytes, origin: str) -> Module:
         ModelError: the source does not parse.
         UnsupportedOpError: an element type has no counterpart in JAX.
     """
-    with _Diagnostics() as diagnostics:
-        mlir_module = _mlir_module(source, origin, diagnostics)
+    with Diagnostics() as diagnostics:
+        mlir_module = read_mlir(source, origin, diagnostics)
         return _Reader(origin).module(mlir_module)
 
 
@@ -81,120 +77,23 @@ def specialise(source: bytes, types: Sequence[TensorType], origin: str) -> Modul
     Raises:
         ModelError: a shape stays unknown, or the shapes break a constraint that the file states.
     """
-    with _Diagnostics() as diagnostics:
-        mlir_module = _mlir_module(source, origin, diagnostics)
+    with Diagnostics() as diagnostics:
+        mlir_module = read_mlir(source, origin, diagnostics)
         try:
-            refine(mlir_module, _main(mlir_module, origin), types)
+            refine(mlir_module, entry_function(mlir_module, origin), types)
             module = _Reader(origin).module(mlir_module)
             if not module.is_static:
-                mlir_module = _mlir_module(source, origin, diagnostics)
-                refined = refine_with_xla(mlir_module, _main(mlir_module, origin), types)
+                mlir_module = read_mlir(source, origin, diagnostics)
+                refined = refine_with_xla(mlir_module, entry_function(mlir_module, origin), types)
                 module = _Reader(origin).module(refined)
         except (ValueError, RuntimeError, ir.MLIRError) as error:
             shapes = ", ".join(str(kind) for kind in types)
-            reason = _shortened(_NESTED_PLACE.sub("", diagnostics.first() or _failure(str(error))))
+            reason = shortened(diagnostics.first() or failed_pass(str(error)))
             raise ModelError(
                 f"{origin}: the file's dynamic shapes cannot be resolved for arguments {shapes}: "
                 f"{reason}; call it with shapes that the file admits"
             ) from error
         return module
-
-
-def _mlir_module(source: bytes, origin: str, diagnostics: _Diagnostics) -> Any:
-    wanted = "want StableHLO text or a StableHLO portable artifact"
-    if not source.strip():
-        raise ModelError(f"{origin}: the file is empty; {wanted}")
-    if source.startswith(ARTIFACT_MAGIC):
-        try:
-            return _compat.mlir_stablehlo.deserialize_portable_artifact(diagnostics.context, source)
-        except (ValueError, RuntimeError, ir.MLIRError) as error:
-            reason = diagnostics.first() or _first_line(error)
-            raise ModelError(
-                f"{origin}: the portable artifact is damaged or too new ({reason}); write it again"
-            ) from error
-    try:
-        text = source.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ModelError(f"{origin}: got binary data of another format; {wanted}") from error
-    try:
-        return ir.Module.parse(text, diagnostics.context)
-    except (ValueError, ir.MLIRError) as error:
-        raise _parse_failure(str(error), origin, wanted) from error
-
-
-def _parse_failure(text: str, origin: str, wanted: str) -> ModelError | UnsupportedOpError:
-    """MLIR's first complaint as one of our errors."""
-    place, message = "", _failure(text).removeprefix("error: ")
-    found = _PLACE.match(message)
-    if found is not None:
-        place, message = f":{found['line']}", message[found.end() :]
-    unknown = _UNKNOWN_OP.search(message)
-    if unknown is not None:
-        return UnsupportedOpError(
-            f"{origin}: op '{unknown[1]}' at {origin}{place} is not known; docs/stablehlo.md lists the ops that are"
-        )
-    if '!"quant"' in message or "!quant." in message:
-        return UnsupportedOpError(
-            f"{origin}: quantised types (!quant.uniform) are not known; export the model without quantisation"
-        )
-    return ModelError(f"{origin}{place}: {_shortened(message.partition(' (tried ')[0])}; {wanted}")
-
-
-def _failure(text: str) -> str:
-    """The first error line of a failed pass."""
-    return next((line for line in text.splitlines() if line.startswith("error: ")), _first_line(text))
-
-
-def _shortened(message: str) -> str:
-    return message if len(message) <= 200 else message[:197] + "..."
-
-
-def _first_line(error: object) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-def _main(mlir_module: Any, origin: str) -> Any:
-    """The function to call: ``main``, or the only public one."""
-    functions = [op for op in mlir_module.body.operations if op.operation.name == "func.func"]
-    public = [f for f in functions if _visibility(f) != "private"]
-    named = [f for f in functions if f.attributes["sym_name"].value == "main"]
-    if named:
-        return named[0]
-    if len(public) == 1:
-        return public[0]
-    raise ModelError(
-        f"{origin}: got a module with {len(public)} public functions and none named main; "
-        "want a StableHLO module whose function to call is @main"
-    )
-
-
-def _visibility(function: Any) -> str:
-    if "sym_visibility" not in function.attributes:
-        return "public"
-    return str(function.attributes["sym_visibility"].value)
-
-
-class _Diagnostics:
-    """A fresh MLIR context whose diagnostics are kept, not printed."""
-
-    def __init__(self) -> None:
-        self.context = _compat.mlir_context()
-        self.messages: list[str] = []
-
-    def __enter__(self) -> _Diagnostics:
-        self._handler = self.context.attach_diagnostic_handler(self._keep)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._handler.detach()
-
-    def _keep(self, diagnostic: Any) -> bool:
-        self.messages.append(str(diagnostic.message))
-        return True
-
-    def first(self) -> str:
-        """The first message's first line, or nothing."""
-        return self.messages[0].splitlines()[0] if self.messages and self.messages[0] else ""
 
 
 @dataclasses.dataclass
@@ -207,7 +106,7 @@ class _Reader:
 
     def module(self, mlir_module: Any) -> Module:
         """Every function, with `Location` and value numbers."""
-        entry = _main(mlir_module, self.origin).attributes["sym_name"].value
+        entry = entry_function(mlir_module, self.origin).attributes["sym_name"].value
         functions = {}
         for op in mlir_module.body.operations:
             if op.operation.name == "func.func":

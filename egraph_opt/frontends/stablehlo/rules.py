@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every op that can be evaluated, joined from the families' tables, and the check that a module holds no other."""
+"""Every op that can be evaluated, joined from the families' tables, and the check that a module holds no other.
+
+Stands between the op families and `LoadedModel`.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rule of sort: JAX's comparators become JAX's sort, reversed ones a sort of reversed keys, any other a ranking."""
+"""The rule of sort: JAX's comparators become JAX's sort, reversed ones a sort of reversed keys, any other a ranking.
+
+One of the op families that `rules` joins.
+"""
 
 from __future__ import annotations
 
