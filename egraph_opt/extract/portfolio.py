@@ -37,7 +37,7 @@ BRANCH_SECONDS, BRANCH_LONGEST = 1.5e-3, 2.0
 SMALL, EASY, CLOSE = 300, 2500, 0.8
 
 # Restarts in a row without improvement before the next stage: few where the exact stages are cheap.
-FIRST_PATIENCE, PATIENCE, LONG_PATIENCE = 1, 3, 12
+FIRST_PATIENCE, PATIENCE, LONG_PATIENCE, ENDLESS_PATIENCE = 1, 3, 12, 40
 CHEAP_SHARE = 0.3  # of the time left: a reduction that takes less is cheap
 
 
@@ -70,6 +70,7 @@ class _Run:
         self.gap, self.seed = gap, seed
         self.trace: list[tuple[float, float, str]] = []
         self.bound = 0.0
+        self.calls = 0
         smaller, self.tree = trimmed(table)
         self.chain = [smaller]
         self.cost = inf
@@ -116,16 +117,15 @@ class _Run:
         for phase in range(PHASES):
             if not self.shrink(dead):
                 break
-            here = self.heuristics(PATIENCE)
+            here = self.heuristics(PATIENCE if self.budget < LONG_BUDGET else LONG_PATIENCE)
             bound = self.relax(here)
             if bound is None:
                 break
             program, relaxed, here = bound
             dead = self.too_dear(relaxed)
             if self.few(dead) or phase == PHASES - 1:
-                if len(self.table.cost) > SMALL or not self.worth_branching():
-                    here = self.polish(here)
-                    dead = self.too_dear(relaxed)
+                here = self.polish(here)
+                dead = self.too_dear(relaxed)
                 if self.few(dead):
                     self.prove(program, here)
                     return
@@ -166,10 +166,12 @@ class _Run:
             here = self.restarts(here, patience)
         return here
 
-    def restarts(self, here: Local, patience: int) -> Local:
-        """Restart the local search on the smallest table."""
+    def restarts(self, here: Local, patience: int, share: float = 1.0) -> Local:
+        """Restart the local search on the smallest table, for a share of the time left at most."""
+        self.calls += 1  # every call makes other noise
+        deadline = time.perf_counter() + share * self.left
         return restart(
-            self.table, here, self.deadline, patience, self.seed, lambda found: self.report(found, "restarts")
+            self.table, here, deadline, patience, (self.seed, self.calls), lambda found: self.report(found, "restarts")
         )
 
     def finished(self) -> bool:
@@ -201,9 +203,15 @@ class _Run:
         """More restarts, then neighbourhoods, while they pay; leaves half of the time if there is a use for it."""
         if self.finished():
             return here
-        here = self.restarts(here, PATIENCE if self.budget < LONG_BUDGET else LONG_PATIENCE)
+        small = len(self.table.cost) < SMALL
+        if small or self.budget >= LONG_BUDGET:
+            here = self.restarts(here, ENDLESS_PATIENCE, 0.1)
+        else:
+            here = self.restarts(here, PATIENCE)
         seconds = idle = self.left
-        if self.worth_branching():
+        if small and self.worth_branching():
+            seconds = idle = 0.02 * self.left
+        elif self.worth_branching():
             seconds, idle = 0.5 * self.left, 0.25 * self.left
         elif self.budget < LONG_BUDGET:
             idle = 0.25 * self.left

@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import dijkstra
 
 from egraph_opt.extract.choice import UNDERIVED, evaluate, selected
 from egraph_opt.extract.local_search import Local, improve
-from egraph_opt.extract.reduction import bits, table_mandatory_sets
+from egraph_opt.extract.mandatory import bits, table_mandatory_sets
 from egraph_opt.extract.solver import Floats, Row, Solver
 from egraph_opt.extract.table import Table, flat_edges, strong_components
 from egraph_opt.extract.tree import cheapest_tree

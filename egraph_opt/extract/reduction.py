@@ -9,10 +9,11 @@ a forced class outside the component, or mandatory for a sibling. A class with o
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from math import inf
 from typing import NamedTuple
 
+from egraph_opt.extract.mandatory import bits, mandatory_sets
 from egraph_opt.extract.smaller import Smaller
 from egraph_opt.extract.table import Table, flat_edges, strong_components
 from egraph_opt.extract.tree import Tree
@@ -28,69 +29,6 @@ class Alternative(NamedTuple):
     kids: tuple[int, ...]
     mask: int
     origin: tuple[int, ...]
-
-
-def bits(mask: int) -> Iterator[int]:
-    """Numbers of the set bits, ascending.
-
-    >>> list(bits(0b10110))
-    [1, 2, 4]
-    """
-    offset = 0
-    while mask:
-        low = (mask & -mask).bit_length()
-        offset += low
-        yield offset - 1
-        mask >>= low
-
-
-def mandatory_sets(kids_of: Sequence[Sequence[tuple[int, ...]]]) -> list[int]:
-    """For each class the mask of the classes in each of its derivations, itself included.
-
-    The greatest fixpoint of ``M[c] = {c} + intersection over nodes of the union over children``, taken from above: a
-    class starts out as "everything", which is also the answer for one that has no derivation (-1, all bits set).
-
-    Args:
-        kids_of: per class the children of each of its nodes; fast if children mostly come before their readers.
-    """
-    sets = [-1] * len(kids_of)
-    readers: list[set[int]] = [set() for _ in kids_of]
-    for c, nodes in enumerate(kids_of):
-        for kids in nodes:
-            for kid in kids:
-                readers[kid].add(c)
-    todo: Collection[int] = range(len(kids_of))
-    while todo:
-        again: set[int] = set()
-        for c in todo:
-            common = _common(kids_of[c], sets)
-            if kids_of[c]:
-                common |= 1 << c
-            if common != sets[c]:
-                sets[c] = common
-                again.update(readers[c])
-        todo = sorted(again)
-    return sets
-
-
-def _common(nodes: Sequence[tuple[int, ...]], sets: list[int]) -> int:
-    """What all nodes need through their children; everything if there is no node."""
-    common = -1
-    for kids in nodes:
-        union = 0
-        for kid in kids:
-            union |= sets[kid]
-        common &= union
-        if not common:
-            break
-    return common
-
-
-def table_mandatory_sets(table: Table) -> list[int]:
-    """Mandatory sets of the classes of a table."""
-    kids = table.kids
-    sets = mandatory_sets([[kids[node] for node in members] for members in table.members])
-    return [mask if mask >= 0 else 1 << c for c, mask in enumerate(sets)]
 
 
 def reduce(

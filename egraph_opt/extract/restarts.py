@@ -53,7 +53,7 @@ def restart(
     best: Local,
     deadline: float,
     patience: int = 8,
-    seed: int = 0,
+    seed: int | tuple[int, ...] = 0,
     report: Callable[[Local], None] | None = None,
 ) -> Local:
     """Restart the local search around the best choice until nothing improves.
