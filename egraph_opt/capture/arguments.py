@@ -8,7 +8,7 @@ string) is static by itself, so that trees with static parts can be passed as th
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,6 +69,7 @@ class Arguments:
         boxed = (boxed_args, {k: _Box(v) if k in keywords else v for k, v in sorted(kwargs.items())})
         paths, whole = jax.tree_util.tree_flatten_with_path(boxed)
         traced = tuple(isinstance(leaf, _ARRAY) for _, leaf in paths)
+        _check_numbers((_name(path, parameters), leaf) for (path, leaf), t in zip(paths, traced, strict=True) if t)
         kept = [leaf if t else STATIC for (_, leaf), t in zip(paths, traced, strict=True)]
         tree = jax.tree.structure(jax.tree.map(lambda v: None if v is STATIC else v, jax.tree.unflatten(whole, kept)))
         return Arguments(
@@ -86,6 +87,14 @@ class Arguments:
         args, kwargs = jax.tree.unflatten(whole, [next(arrays) if t else next(rest) for t in traced])
         args = tuple(a.value if isinstance(a, _Box) else a for a in args)
         return args, {k: v.value if isinstance(v, _Box) else v for k, v in kwargs.items()}
+
+
+def _check_numbers(leaves: Iterable[tuple[str, Any]]) -> None:
+    for name, leaf in leaves:
+        if isinstance(leaf, np.ndarray | np.generic) and leaf.dtype.kind in "OSUMm":
+            raise ArgumentError(
+                f"{name}: want numbers, got a numpy array of {leaf.dtype}; make it static or convert it"
+            )
 
 
 class _Box:

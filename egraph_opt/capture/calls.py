@@ -24,7 +24,9 @@ CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr
 REMAT = frozenset({"remat2", "remat", "checkpoint"})
 
 SAME_DERIVATIVE = frozenset({"softmax", "_softmax"})
-"""JAX's own functions with a rule whose bodies have the same derivative everywhere; ``relu`` is none (0 at 0, not 1/2)."""
+"""JAX's own functions with a rule whose bodies have the same derivative everywhere.
+
+``relu`` is none: its derivative at 0 is 0, that of its body 1/2."""
 
 
 def called(eqn: Any) -> Any:

@@ -17,6 +17,7 @@ from egraph_opt.capture.arguments import Arguments
 from egraph_opt.capture.interpreter import run
 from egraph_opt.capture.scope import Scope, Shared, tensor_type
 from egraph_opt.capture.trace import Trace, trace
+from egraph_opt.errors import ShapeError
 from egraph_opt.ir import Graph, Source
 from egraph_opt.ir.numerics import Numerics
 
@@ -35,7 +36,7 @@ class Captured:
         tracebacks: where each source of the graph's nodes was traced.
         jaxpr: the program as JAX traced it.
         original: ``original(*leaves, *constants)`` runs that jaxpr and returns the flat results.
-        donated: which leaves the function, if it is jitted, donates.
+        donated_invars: which leaves the function, if it is jitted, donates.
         custom_derivatives: functions with a derivative of their own whose bodies were inlined. Differentiating the
             graph instead of the original may give another derivative.
         has_checkpoint: whether the function holds rematerialised parts, which were inlined.
@@ -50,7 +51,7 @@ class Captured:
     tracebacks: Mapping[Source, Any] = field(repr=False)
     jaxpr: Any = field(repr=False)
     original: Callable[..., list[Any]] = field(repr=False)
-    donated: tuple[bool, ...] = ()
+    donated_invars: tuple[bool, ...] = ()
     custom_derivatives: tuple[str, ...] = ()
     has_checkpoint: bool = False
 
@@ -88,6 +89,7 @@ def capture(
 
     Raises:
         ArgumentError: the arguments do not fit the function.
+        ShapeError: an argument has a symbolic dimension.
         UnsupportedOpError: a primitive without an op, under ``strict``.
     """
     arguments = Arguments.flatten(fn, args, kwargs, static_argnums, static_argnames)
@@ -104,7 +106,7 @@ def capture(
         tracebacks=shared.places.tracebacks,
         jaxpr=traced.jaxpr,
         original=_original(traced.jaxpr, shared.constants),
-        donated=traced.donated,
+        donated_invars=traced.donated,
         custom_derivatives=tuple(shared.custom_derivatives),
         has_checkpoint=shared.has_checkpoint,
     )
@@ -112,6 +114,9 @@ def capture(
 
 def _graph(scope: Scope, traced: Trace, names: Sequence[str]) -> Graph:
     jaxpr = traced.jaxpr.jaxpr
+    for name, var in zip(names, jaxpr.invars, strict=True):
+        if not all(isinstance(n, int) for n in getattr(var.aval, "shape", ())):
+            raise ShapeError(f"{name}: want sizes that are numbers, got {var.aval}; give the shapes of one real call")
     inputs = [scope.new_input(tensor_type(v.aval), name) for v, name in zip(jaxpr.invars, names, strict=True)]
     outputs = run(scope, jaxpr, traced.jaxpr.consts, [scope.squeezed(x) for x in inputs])
     scope.sources = ()

@@ -30,23 +30,21 @@ def evaluate(node: Node, operands: Operands, numerics: Numerics) -> Value | None
         numerics: functions whose last bit differs between libraries are evaluated above ``EXACT`` only.
     """
     dtype = node.type.dtype
-    if not _is_plain(dtype):
+    if not is_plain(dtype):
         return None
     with np.errstate(all="ignore"):
-        if node.op in _EXACT:
-            result = _EXACT[node.op](node, *operands)
-        elif node.op in _ROUNDED and numerics > Numerics.EXACT and is_floating(dtype):
+        result = _EXACT[node.op](node, *operands) if node.op in _EXACT else None
+        if result is None and node.op in _ROUNDED and numerics > Numerics.EXACT and is_floating(dtype):
             wide = [v.astype(np.float64) if v.dtype.kind in "fV" else v for v in operands]
             result = _ROUNDED[node.op](*wide)
-        else:
-            return None
     if result is None:
         return None
     value = np.asarray(result)
     return value if str(value.dtype) == dtype else value.astype(np.dtype(dtype))
 
 
-def _is_plain(dtype: str) -> bool:
+def is_plain(dtype: str) -> bool:
+    """Whether numpy has the element type."""
     try:
         np.dtype(dtype)
     except TypeError:
@@ -150,7 +148,7 @@ def _div(node: Node, x: Value, y: Value) -> Value | None:
 
 
 def _truncated(x: Value, y: Value) -> Value:
-    quotient = np.floor_divide(x, y)
+    quotient: Value = np.floor_divide(x, y)
     return quotient + ((np.remainder(x, y) != 0) & ((x < 0) != (y < 0)))
 
 
@@ -172,7 +170,14 @@ def _shift(function: Callable[..., Any]) -> Callable[..., Value | None]:
 
 def _logical_right(x: Value, by: Value) -> Value:
     unsigned = np.dtype(f"u{x.dtype.itemsize}")
-    return np.right_shift(x.view(unsigned), by.astype(unsigned)).view(x.dtype)
+    moved: Value = np.right_shift(x.view(unsigned), by.astype(unsigned))
+    return moved.view(x.dtype)
+
+
+def _arithmetic_right(x: Value, by: Value) -> Value:
+    signed = np.dtype(f"i{x.dtype.itemsize}")
+    moved: Value = np.right_shift(x.view(signed), by.astype(signed))
+    return moved.view(x.dtype)
 
 
 def _slice(node: Node, x: Value) -> Value:

@@ -33,6 +33,7 @@ class Folder:
         self.emitter = emitter
         self.numerics = numerics
         self._free: list[bool] = []
+        self._known: dict[int, Any] = {}
         self._values: dict[int, Value | None] = {}
         self._settled: dict[int, int] = {}
         self._tables: dict[int, bool] = {}
@@ -41,7 +42,7 @@ class Folder:
         """State the value of an input that may be looked at."""
         self.is_free(x)
         self._free[x] = True
-        self._values[x] = np.asarray(value)
+        self._known[x] = value
 
     def is_free(self, x: int) -> bool:
         """Whether a node depends on no input."""
@@ -55,7 +56,7 @@ class Folder:
         if not self.is_free(x):
             return None
         if x not in self._values:
-            self._values[x] = self._compute(self.emitter.nodes[x])
+            self._values[x] = self._compute(x)
         return self._values[x]
 
     def is_table(self, x: int) -> bool:
@@ -84,9 +85,12 @@ class Folder:
             return False
         return all(self._free[q] for q in node.operands)
 
-    def _compute(self, node: Node) -> Value | None:
+    def _compute(self, x: int) -> Value | None:
+        node = self.emitter.nodes[x]
         if len(node.types) != 1 or node.type.size > MAX_ELEMENTS:
             return None
+        if x in self._known:
+            return np.asarray(self._known[x])  # fetched from its device only here
         operands = []
         for q in node.operands:
             value = self.value(q)

@@ -45,8 +45,7 @@ def run(scope: Scope, jaxpr: Any, consts: Sequence[Any], operands: Sequence[int]
     for eqn in jaxpr.eqns:
         scope.sources = scope.call_sources or scope.shared.places.find(eqn.source_info, scope.path)
         inputs = [settle(read(scope, env, atom)) for atom in eqn.invars]
-        for var, number in zip(eqn.outvars, equation(scope, eqn, inputs), strict=True):
-            env[var] = number
+        env.update(zip(eqn.outvars, equation(scope, eqn, inputs), strict=True))
     return [settle(read(scope, env, atom)) for atom in jaxpr.outvars]
 
 
@@ -54,10 +53,10 @@ def read(scope: Scope, env: Mapping[Any, int], atom: Any) -> int:
     """Node of a variable or literal."""
     if not isinstance(atom, jex.Literal):
         return env[atom]
-    value = atom.val
+    value: Any = atom.val
     if np.ndim(value):
         return scope.constant_input(value)
-    return scope.emitter.constant(np.asarray(value).item(), str(atom.aval.dtype))
+    return scope.emitter.constant(np.asarray(value).item(), tensor_type(atom.aval).dtype)
 
 
 def equation(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int]:

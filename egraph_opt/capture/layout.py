@@ -13,6 +13,8 @@ from egraph_opt.capture.products import spread, transposed
 from egraph_opt.capture.scope import Handler, Scope, is_placed, squeeze
 from egraph_opt.capture.slicing import at, emit, kept_axes, one, sliced
 from egraph_opt.ir import TensorType
+from egraph_opt.ir.spec import LETTERS
+from egraph_opt.ir.types import is_numeric
 
 
 def _shape(eqn: Any, operand: int = 0) -> tuple[int, ...]:
@@ -99,6 +101,53 @@ def _concatenate(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] |
     held = [at(scope, x, shape, axes) for x, shape in parts]
     result = [eqn.outvars[0].aval.shape[i] for i in axes]
     return one(emit(scope, "concatenate", held, {"dimension": axes.index(axis)}, result, _dtype(eqn)))
+
+
+def _stack(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    """A concatenation along a new axis; equal operands are a broadcast."""
+    axis, shape = eqn.params["axis"], _shape(eqn)
+    whole = (*shape[:axis], 1, *shape[axis:])
+    if len(set(operands)) == 1:
+        return [spread(scope, operands[0], whole, eqn.outvars[0].aval.shape)] if _copies(eqn) else None
+    axes = kept_axes(whole, [axis])
+    held = [at(scope, x, whole, axes) for x in operands]
+    result = [len(operands) if i == axis else whole[i] for i in axes]
+    return one(emit(scope, "concatenate", held, {"dimension": axes.index(axis)}, result, _dtype(eqn)))
+
+
+def _unstack(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    shape, axis = _shape(eqn), eqn.params["axis"]
+    results = []
+    for index in range(shape[axis]):
+        start = [index if i == axis else 0 for i in range(len(shape))]
+        limit = [index + 1 if i == axis else n for i, n in enumerate(shape)]
+        number = sliced(scope, operands[0], shape, start, limit)
+        if number is None:
+            return None
+        results.append(number)
+    return results
+
+
+def _tile(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    """Copies beside each other are a broadcast along new dimensions, merged with the old ones."""
+    shape, reps = _shape(eqn), tuple(eqn.params["reps"])
+    if len(reps) != len(shape) or 2 * len(shape) > len(LETTERS) or not _copies(eqn):
+        return None
+    between = [n for pair in zip(reps, shape, strict=True) for n in pair]
+    around = [n for d in shape for n in (1, d)]
+    wide = spread(scope, operands[0], around, between)
+    return [scope.emitter.reshape(wide, squeeze(eqn.outvars[0].aval.shape), scope.sources)]
+
+
+def _copies(eqn: Any) -> bool:
+    """Whether copies of the element type are einsums: all but extended types."""
+    return is_numeric(_dtype(eqn)) or _dtype(eqn) == "bool"
+
+
+def _name(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
+    """A label for the policy of a checkpoint around: to be respected under differentiation only."""
+    scope.shared.has_checkpoint = True
+    return operands
 
 
 def _rev(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
@@ -198,6 +247,10 @@ HANDLERS: dict[str, Handler] = {
     "pad": _pad,
     "concatenate": _concatenate,
     "rev": _rev,
+    "stack": _stack,
+    "unstack": _unstack,
+    "tile": _tile,
+    "name": _name,
     "device_put": _device_put,
     "dynamic_slice": _dynamic_slice,
     "dynamic_update_slice": _dynamic_update_slice,

@@ -8,7 +8,6 @@ inner function is JAX's own (``jnp.trace``), the line of the call is used instea
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -74,7 +73,3 @@ def is_jax_internal(file: str) -> bool:
     """Whether a file belongs to JAX itself."""
     return file.startswith(_JAX)
 
-
-def settings_of(tracebacks: Mapping[Source, Any], sources: Sources) -> Any:
-    """The first traceback known for a node's sources, or None."""
-    return next((tracebacks[s] for s in sources if s in tracebacks), None)

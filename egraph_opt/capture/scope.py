@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from egraph_opt.capture.evaluate import is_plain
 from egraph_opt.capture.fold import Folder
 from egraph_opt.capture.places import Places
 from egraph_opt.ir import Sources, TensorType
@@ -111,7 +110,7 @@ class Scope:
             known = self.new_input(tensor_type(array), f"const{len(self.shared.constants)}")
             self.shared.constants.append(array)
             self.arrays[id(array)] = known
-            if self.shared.fold_constants and isinstance(tensor_type(array).dtype, str) and np.shape(array) is not None:
+            if self.shared.fold_constants and is_plain(tensor_type(array).dtype):
                 self.folder.know(known, array)
         return self.squeezed(known)
 

@@ -30,7 +30,8 @@ def counts(n: int, window: int, stride: int, padding: tuple[int, int], base: int
     held[places[(places >= 0) & (places < len(held))]] = 1
     span = (window - 1) * dilation + 1
     starts = np.arange(0, len(held) - span + 1, stride)
-    return held[starts[:, None] + dilation * np.arange(window)].sum(1)
+    found: Row = held[starts[:, None] + dilation * np.arange(window)].sum(1)
+    return found
 
 
 def _reduce_window_sum(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
@@ -40,22 +41,11 @@ def _reduce_window_sum(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[
     dtype = str(aval.dtype)
     if value is None or not is_numeric(dtype) or min(eqn.invars[0].aval.shape, default=1) == 0:
         return None
-    p = eqn.params
-    shape = eqn.invars[0].aval.shape
-    pads = p["padding"]
-    if any(low < 0 or high < 0 for low, high in pads):
+    if any(low < 0 or high < 0 for low, high in eqn.params["padding"]):
         return None
-    rows = [
-        counts(
-            n,
-            p["window_dimensions"][i],
-            p["window_strides"][i],
-            pads[i],
-            p["base_dilation"][i],
-            p["window_dilation"][i],
-        )
-        for i, n in enumerate(shape)
-    ]
+    names = ("window_dimensions", "window_strides", "padding", "base_dilation", "window_dilation")
+    columns = zip(eqn.invars[0].aval.shape, *(eqn.params[name] for name in names), strict=True)
+    rows = [counts(*column) for column in columns]
     if not _is_exact(scope, value, dtype, math.prod(int(row.max(initial=0)) for row in rows)):
         return None
     return _table(scope, rows, value, TensorType(tuple(aval.shape), dtype))
