@@ -14,6 +14,7 @@ from typing import Any
 import jax.extend.core as jex
 import numpy as np
 
+from egraph_opt.capture.batched import is_batched, unbatched
 from egraph_opt.capture.calls import called, inherit
 from egraph_opt.capture.general import is_effectful
 from egraph_opt.capture.scope import Handler, Scope, tensor_type
@@ -154,11 +155,13 @@ def _while(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
     if not _is_plain(eqn):
         return None
     params = eqn.params
-    first = params["cond_nconsts"]
+    first, start = params["cond_nconsts"], params["cond_nconsts"]
     last = first + params["body_nconsts"]
     avals = [a.aval for a in eqn.invars]
+    if is_batched(params):
+        params, start = unbatched(params), 0
     cond = Body(scope, [params["cond_jaxpr"]], operands[:first], avals[:first])
-    body = Body(scope, [params["body_jaxpr"]], operands[first:last], avals[first:last])
+    body = Body(scope, [params["body_jaxpr"]], operands[start:last], avals[start:last])
     before, after = cond.operands(), body.operands()
     attrs = [
         ("cond", cond.graph(params["cond_jaxpr"])),

@@ -72,4 +72,3 @@ def function_place(jaxpr: Any) -> tuple[str, str]:
 def is_jax_internal(file: str) -> bool:
     """Whether a file belongs to JAX itself."""
     return file.startswith(_JAX)
-
