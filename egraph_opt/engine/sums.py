@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
+from collections.abc import Iterator
 
 from egraph_opt.engine.encode import ADD, Encoder
 from egraph_opt.engine.session import Row
@@ -19,6 +20,10 @@ from egraph_opt.ir.spec import Scale, Spec, identity
 MAX_TERMS = 200
 Terms = dict[int, Scale]
 GroupKey = tuple[str, str, int, int]
+"""Constructor, spec, position of the varying operand, class of the shared one (-1 for one operand)."""
+
+Group = dict[int, tuple[int, Scale]]
+"""Term -> varying operand and the factor of the product in the term."""
 
 
 class Sums:
@@ -107,19 +112,17 @@ class Sums:
                     multiple = [(child, spec.scale)]
         return multiple
 
-    def _groups(self, terms: Terms) -> list[tuple[GroupKey, dict[int, list[int]]]]:
-        """Products that several terms share an operand of: key -> term -> varying operands; best saving first."""
-        shared: dict[GroupKey, dict[int, list[int]]] = defaultdict(dict)
+    def _groups(self, terms: Terms) -> list[tuple[GroupKey, Group]]:
+        """Products that several terms share an operand of, best saving first."""
+        shared: dict[GroupKey, Group] = defaultdict(dict)
         for term in terms:
-            for node in self._snapshot.classes[term]:
-                if any(self._snapshot.types[q] is None for q in node.children):
-                    continue
+            for node, scale in self._products(term):
                 if node.constructor == "Einsum2":
                     x, y = node.children
-                    shared["Einsum2", node.text, 0, y].setdefault(term, []).append(x)
-                    shared["Einsum2", node.text, 1, x].setdefault(term, []).append(y)
-                elif node.constructor == "Einsum1" and node.children[0] != term and _is_plain_copy(node.text):
-                    shared["Einsum1", node.text, 0, -1].setdefault(term, []).append(node.children[0])
+                    shared["Einsum2", node.text, 0, y].setdefault(term, (x, scale))
+                    shared["Einsum2", node.text, 1, x].setdefault(term, (y, scale))
+                elif node.children[0] != term and _is_plain_copy(node.text):
+                    shared["Einsum1", node.text, 0, -1].setdefault(term, (node.children[0], scale))
         found = []
         for key, group in shared.items():
             if len(group) > 1 and (saving := _saving(key[0], key[1], key[2], len(group))) > 0:
@@ -127,19 +130,33 @@ class Sums:
         found.sort(key=lambda item: item[:5])
         return [(key, group) for *_, key, group in found]
 
+    def _products(self, term: int) -> Iterator[tuple[ENode, Scale]]:
+        """Einsums that a term is, and contractions that it is a multiple of."""
+        classes, types = self._snapshot.classes, self._snapshot.types
+        for node in classes[term]:
+            if node.constructor not in ("Einsum1", "Einsum2") or any(types[q] is None for q in node.children):
+                continue
+            yield node, 1
+            spec = Spec.parse(node.text)
+            if spec.scale != 1 and spec.inputs[0] == spec.output and spec.is_permutation:
+                for inner in classes[node.children[0]]:
+                    known = all(types[q] is not None for q in inner.children)
+                    if inner.constructor == "Einsum2" and known and Spec.parse(inner.text).summed:
+                        yield inner, spec.scale
+
     def _factored(
-        self, terms: Terms, groups: list[tuple[GroupKey, dict[int, list[int]]]], start: int, shape: tuple[int, ...]
+        self, terms: Terms, groups: list[tuple[GroupKey, Group]], start: int, shape: tuple[int, ...]
     ) -> int:
         """Tree with groups taken out greedily, beginning with group ``start``."""
         left = dict(terms)
         parts: list[tuple[int, Scale]] = []
         for key, group in groups[start:]:
-            members = {term: xs[0] for term, xs in group.items() if term in left}
+            members = {term: varying for term, varying in group.items() if term in left}
             if len(members) < 2 or _saving(key[0], key[1], key[2], len(members)) <= 0:
                 continue
             inner: Terms = {}
-            for term, x in members.items():
-                inner[x] = inner.get(x, 0) + left.pop(term)
+            for term, (x, scale) in members.items():
+                inner[x] = inner.get(x, 0) + scale * left.pop(term)
             spec = Spec.parse(key[1])
             total = self._tree(
                 sorted((self._name(x), k) for x, k in inner.items() if k != 0), spec.shapes[key[2]]
