@@ -54,6 +54,7 @@ def check(graph: Graph) -> str:
     for got, want in zip(execute(text, args), lower_graph(graph)(args), strict=True):
         assert got.dtype == want.dtype, text
         assert got.shape == want.shape, text
+        got, want = (jax.random.key_data(x) if "key" in str(x.dtype) else x for x in (got, want))
         np.testing.assert_allclose(*(np.asarray(x).astype(complex) for x in (got, want)), 1e-5, 1e-6, err_msg=text)
     return text
 
@@ -205,6 +206,11 @@ def opaque(function: Any, type: TensorType, effect: int | None = None) -> Graph:
 def test_opaque_with_plain_parameters() -> None:
     text = check(opaque(lax.optimization_barrier, f32(3)))
     assert "lax.optimization_barrier_p.bind(arg0)[0]" in text
+
+
+def test_random_keys() -> None:
+    text = check(opaque(lambda seed: jax.random.key(seed), TensorType((), "int32")))
+    assert "jax.random.key(arg0, impl='threefry2x32')" in text
 
 
 def test_what_cannot_be_written_is_named() -> None:

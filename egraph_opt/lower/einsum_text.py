@@ -9,7 +9,7 @@ from typing import Any
 from egraph_opt.ir import Spec
 from egraph_opt.ir.spec_algebra import purify
 from egraph_opt.ir.types import is_integer
-from egraph_opt.lower.literals import ADD, ATOM, MUL, UNARY, Expr, call, dtype_text, scalar_text
+from egraph_opt.lower.literals import ADD, ATOM, MUL, UNARY, Expr, call, dtype_text, scalar_text, typed_text
 from egraph_opt.ops.contract import NARROW_FLOATS, typed_scale
 
 
@@ -160,6 +160,8 @@ def _scaled(x: Expr, spec: Spec, dtype: str) -> Expr:
     if spec.scale == -1:
         return Expr(f"-{x.at(UNARY)}", UNARY)
     scale = typed_scale(spec.scale, dtype).item() if is_integer(dtype) else spec.scale
+    if is_integer(dtype) and abs(scale) >= 2**31:  # more than JAX takes as a Python number
+        return Expr(f"{typed_text(scale, dtype)} * {x.at(MUL + 1)}", MUL)
     return Expr(f"{Expr(scalar_text(scale, dtype), UNARY).at(MUL)} * {x.at(MUL + 1)}", MUL)
 
 

@@ -43,6 +43,11 @@ _CALLS = {
     "max": "jnp.maximum",
     "min": "jnp.minimum",
 }
+_KEYS = {
+    "random_seed": "jax.random.key",
+    "random_wrap": "jax.random.wrap_key_data",
+    "random_unwrap": "jax.random.key_data",
+}
 _OPERATORS = {
     "eq": ("==", COMPARE),
     "ne": ("!=", COMPARE),
@@ -85,6 +90,10 @@ def text_of(node: Node, args: list[Expr], types: Types, precision: str | None = 
 
 def _bound(node: Node, args: list[Expr], types: Types) -> Expr:
     """The primitive's ``bind`` with every parameter."""
+    if node.op == "opaque" and node.attr("name") in _KEYS:
+        impl = dict(node.attr("params")).get("impl")
+        options = {"impl": repr(impl.value.name)} if impl is not None else {}
+        return call(_KEYS[node.attr("name")], args[0].text, **options)
     if node.op == "opaque":
         where = f"primitive {node.attr('name')!r}"
         primitive = node.attr("primitive").value

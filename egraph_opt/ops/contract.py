@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How an einsum is spelled in ``jax.lax``: which spelling XLA runs fastest was measured, see docs/ops.md.
+"""How an einsum is spelled in ``jax.lax``: what XLA runs fastest was measured (docs/decisions/einsum-spelling.md).
 
 A contraction is one ``dot_general`` whose natural result order is the wanted one where an order of the operands gives
 it; a product without contraction is a multiplication. Diagonals are read by a strided slice and written by a select,

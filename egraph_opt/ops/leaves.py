@@ -93,7 +93,8 @@ def _lower_opaque(*operands: Any, name: str, primitive: Any, params: Any = (), e
     if not hasattr(bound, "bind"):
         raise UnsupportedOpError(f"opaque {name}: want a primitive, got {type(bound).__name__}")
     values = {key: thaw(value) for key, value in params}
-    return bound.bind(*operands, **bound.get_bind_params(values))
+    results = bound.bind(*operands, **bound.get_bind_params(values))
+    return list(results) if bound.multiple_results else results
 
 
 _EXP = (("name", "exp"), ("primitive", Ref(lax.exp_p)), ("params", (("accuracy", None),)))
