@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from egraph_opt._compat import outside_of_traces
+from egraph_opt.calling import precision_of
 from egraph_opt.errors import ArgumentError
 from egraph_opt.frontends import LoadedModel
 from egraph_opt.frontends import load as load_model
@@ -30,12 +31,16 @@ class Optimized:
         functools.update_wrapper(self, function)
         self._function, self._options = function, options
         self._results: dict[Any, Result] = {}
+        self._wide = isinstance(function, LoadedModel) and function.is_wide
         self._jitted = jax.jit(
             self._trace, static_argnums=options.static_argnums or None, static_argnames=options.static_argnames or None
         )
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the optimised program."""
+        if self._wide:
+            with precision_of(self._function):
+                return self._jitted(*args, **kwargs)
         return self._jitted(*args, **kwargs)
 
     def plan(self, *args: Any, **kwargs: Any) -> Result:
@@ -57,7 +62,8 @@ class Optimized:
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """``jax.jit``'s ``lower`` of the optimised program."""
-        return self._jitted.lower(*args, **kwargs)
+        with precision_of(self._function):
+            return self._jitted.lower(*args, **kwargs)
 
     def __repr__(self) -> str:
         return f"<optimized {getattr(self._function, '__name__', self._function)!s}>"
@@ -85,9 +91,9 @@ def optimize(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     Args:
         function: a JAX-traceable function, or a loaded model.
         options: ``numerics`` ("exact", "reassociate", "finite"), ``budget`` (seconds of search), ``rules`` (paths or a
-            ``RuleSet``), ``measure`` ("auto", True, False), ``cost`` ("roofline", "flops" or a model), ``frozen`` (names
-            of parameters that stay the same between calls), ``static_argnums``, ``static_argnames``,
-            ``fold_constants``, ``strict``, ``verify``, ``seed``.
+            ``RuleSet``), ``measure`` ("auto", True, False), ``cost`` ("roofline", "flops" or a model), ``frozen``
+            (names of parameters that stay the same between calls, see ``Result.prepare``), ``static_argnums``,
+            ``static_argnames``, ``fold_constants``, ``strict``, ``verify``, ``seed``.
 
     Returns:
         The optimised function, with ``plan`` to look at the work.
@@ -99,9 +105,8 @@ def optimize(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         make_options(**options)
         return functools.partial(optimize, **options)
     if not callable(function):
-        raise ArgumentError(f"optimize: want a function, got {type(function).__name__}; load files with egraph_opt.load")
-    if isinstance(function, LoadedModel) and "frozen" not in options:
-        options["frozen"] = tuple(f"arg{n}" for n in function.frozen_argnums)
+        kind = type(function).__name__
+        raise ArgumentError(f"optimize: want a function, got {kind}; load files with egraph_opt.load")
     return Optimized(function, make_options(**options))
 
 
@@ -150,9 +155,7 @@ def rule(*, name: str, numerics: str) -> Callable[..., Any]:
     Raises:
         ArgumentError: always, in this version: write the rule as text in a ``.egg`` file and pass ``rules=``.
     """
-    raise ArgumentError(
-        f"rule {name!r} ({numerics}): rules from functions are not there yet; write it in a .egg file, see rules/README.md"
-    )
+    raise ArgumentError(f"rule {name!r} ({numerics}): rules from functions are not there yet; write it in a .egg file")
 
 
 def _struct(leaf: Any) -> Any:

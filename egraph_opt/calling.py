@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import jax
 
 from egraph_opt.capture import Arguments, Captured
 from egraph_opt.errors import ArgumentError
+from egraph_opt.frontends import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,10 @@ class Convention:
         closed = range(count, count + len(self.captured.constants))
         return (*sorted(p for leaves in self._frozen_leaves.values() for p in leaves), *closed)
 
+    def positions_of(self, names: Sequence[str]) -> tuple[int, ...]:
+        """Input positions of the leaves of these parameters."""
+        return tuple(sorted(p for name in names for p in self._leaves_of.get(name, ())))
+
     def frozen_values(self, values: Sequence[Any]) -> dict[int, Any]:
         """Leaf position -> array, for the values of the frozen parameters in call order.
 
@@ -107,6 +113,10 @@ class Convention:
             leaves += found
         return leaves
 
+    def precision(self) -> contextlib.AbstractContextManager[None]:
+        """A context in which the program's element types exist."""
+        return precision_of(self.function)
+
     def structs(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """``(args, kwargs)`` of ``jax.ShapeDtypeStruct``."""
         types = self.captured.graph.input_types[: len(self.captured.leaf_names)]
@@ -141,6 +151,11 @@ class Convention:
                     f"{self._name}: frozen={name!r} is no argument of the call; there are {', '.join(self._leaves_of)}"
                 )
         return {name: leaves for name, leaves in self._leaves_of.items() if name in self.frozen}
+
+
+def precision_of(function: Callable[..., Any]) -> contextlib.AbstractContextManager[None]:
+    """A context with 64-bit types switched on where a loaded model needs them; no change for other functions."""
+    return function.precision() if isinstance(function, LoadedModel) else contextlib.nullcontext()
 
 
 def _positions(value: Any) -> list[int]:

@@ -9,17 +9,21 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from egraph_opt.api import load, optimize
+from egraph_opt.api import load
+from egraph_opt.capture import capture
 from egraph_opt.engine import RuleSet
 from egraph_opt.errors import ArgumentError, EgraphOptError, OutputError
-from egraph_opt.frontends import LoadedModel, write_atomically
+from egraph_opt.frontends import write_atomically
 from egraph_opt.inspect import inspect_graph
 from egraph_opt.options import make_options
 from egraph_opt.pipeline import plan
@@ -33,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser().parse_args(arguments)
         status: int = options.run(options)
+        sys.stdout.flush()
         return status
     except EgraphOptError as error:
         return _fail(str(error))
@@ -43,45 +48,53 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except jax.errors.JaxRuntimeError as error:
         return _fail(f"XLA refused the program: {str(error).splitlines()[0]}")
     except BrokenPipeError:
-        sys.stderr.close()
+        # The reader left, as in `egraph-opt inspect MODEL | head`; Python would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
 
 def _fail(text: str) -> int:
-    print(f"egraph-opt: {' '.join(text.split())}", file=sys.stderr)
+    sys.stderr.write(f"egraph-opt: {' '.join(text.split())}\n")
     return 2
+
+
+def _say(text: object) -> None:
+    sys.stdout.write(f"{text}\n")
 
 
 def _optimize(options: argparse.Namespace) -> int:
     outputs = {"-o": options.output, "--report": options.report, "--json": options.json}
-    for flag, path in outputs.items():
-        if path is not None:
-            _check_writable(flag, path)
-    if options.output.suffix not in SUFFIXES:
+    given = {flag: path for flag, path in outputs.items() if path is not None}
+    for flag, path in given.items():
+        _check_writable(flag, path)
+    if len({path.resolve() for path in given.values()}) < len(given):
+        raise ArgumentError(f"{', '.join(given)}: two of them name the same file; give each its own")
+    if options.output.suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"-o {options.output}: suffix {options.output.suffix!r}; want one of {', '.join(SUFFIXES)}")
     result = _plan(options)
-    print(result.report)
+    texts = {options.report: result.report.to_html, options.json: result.report.to_json}
+    contents = {path: text().encode() for path, text in texts.items() if path is not None}
     result.save(options.output)
-    print(f"wrote {options.output}")
-    for path, text in ((options.report, result.report.to_html), (options.json, result.report.to_json)):
-        if path is not None:
-            write_atomically(path, text().encode())
-            print(f"wrote {path}")
+    for path, content in contents.items():
+        write_atomically(path, content)
+    _say(result.report)
+    for path in given.values():
+        _say(f"wrote {path}")
     return 0
 
 
 def _inspect(options: argparse.Namespace) -> int:
     model = load(options.model)
-    quick = make_options(budget=0.0, measure=False, verify=False)
-    result = plan(model, model.example_args(), {}, quick)
-    print(inspect_graph(result.before, model.name))
+    with model.precision():
+        graph = capture(model, model.example_args(), {}).graph
+        _say(inspect_graph(graph, model.name))
     if options.graph:
-        print(result.before)
+        _say(graph)
     return 0
 
 
 def _explain(options: argparse.Namespace) -> int:
-    print(_plan(options).explain())
+    _say(_plan(options).explain())
     return 0
 
 
@@ -90,10 +103,10 @@ def _rules(options: argparse.Namespace) -> int:
     if options.action == "check":
         raise ArgumentError("rules check: checking by random trials is not there yet; 'rules lint' reads the files")
     if options.action == "lint":
-        print(f"{len(rules)} rules, no faults")
+        _say(f"{len(rules)} rules, no faults")
         return 0
     for rule in rules:
-        print(f"{rule.name:28} {rule.numerics.name.lower():12} {Path(rule.path).name}:{rule.line}  {rule.law}")
+        _say(f"{rule.name:28} {rule.numerics.name.lower():12} {Path(rule.path).name}:{rule.line}  {rule.law}")
     return 0
 
 
@@ -104,28 +117,35 @@ def _bench(options: argparse.Namespace) -> int:
 def _calibrate(options: argparse.Namespace) -> int:
     from egraph_opt.measure.calibrate import calibrate
 
-    device = calibrate()
+    if options.output is not None:
+        _check_writable("-o", options.output)
+    with _progress() as progress:
+        progress("measuring this device")
+        device = calibrate()
     if options.output is not None:
         device.save(options.output)
-        print(f"wrote {options.output}")
+        _say(f"wrote {options.output}")
     else:
-        print(device.to_json())
+        _say(device.to_json())
     return 0
 
 
 def _plan(options: argparse.Namespace) -> Result:
-    given = {
-        "budget": options.budget,
-        "numerics": options.numerics,
-        "rules": options.rules,
-        "cost": options.cost,
-        "measure": False if options.no_measure else "auto",
-        "fold_constants": options.fold_constants,
-    }
-    model = load(options.model)
-    wrapped = optimize(model, **given)
+    wanted = make_options(
+        budget=options.budget,
+        numerics=options.numerics,
+        rules=options.rules,
+        cost=options.cost,
+        measure=False if options.no_measure else "auto",
+        fold_constants=options.fold_constants,
+        frozen=options.frozen,
+    )
     with _progress() as progress:
-        return plan(model, model.example_args(), {}, wrapped.options, progress)
+        progress("loading")
+        model = load(options.model)
+        with model.precision():
+            args = model.example_args()
+        return plan(model, args, {}, wanted, progress)
 
 
 @contextlib.contextmanager
@@ -136,22 +156,36 @@ def _progress() -> Iterator[Callable[[str], None]]:
         return
     from rich.console import Console
 
-    with Console(stderr=True).status("loading") as status:
+    with Console(stderr=True).status("starting") as status:
         yield lambda text: status.update(text)
 
 
 def _check_writable(flag: str, path: Path) -> None:
+    """Find out before the work whether its result can be written.
+
+    Raises:
+        OutputError: it cannot.
+    """
     folder = path.parent
-    if not folder.is_dir():
-        raise OutputError(f"{flag} {path}: folder {folder} does not exist; make it first")
     if path.is_dir():
         raise OutputError(f"{flag} {path}: is a folder; give a file name")
+    if not folder.is_dir():
+        raise OutputError(f"{flag} {path}: folder {folder} does not exist; make it first")
+    if path.exists() and not (path.stat().st_mode & 0o222 and os.access(path, os.W_OK)):
+        raise OutputError(f"{flag} {path}: the file is read-only; remove it or give another name")
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise OutputError(f"{flag} {path}: folder {folder} cannot be written ({error.strerror})") from error
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not value >= 0:
-        raise argparse.ArgumentTypeError(f"want seconds >= 0, got {text}")
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"want seconds, a number >= 0, got {text!r}")
     return value
 
 
@@ -173,7 +207,14 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")
     search.add_argument("--cost", default="roofline", metavar="MODEL", help="roofline or flops")
     search.add_argument("--no-measure", action="store_true", help="trust the cost model, time nothing")
-    search.add_argument("--fold-constants", action="store_true", help="bake weights that the file holds into the program")
+    search.add_argument("--fold-constants", action="store_true", help="use the values of arrays that the file holds")
+    search.add_argument(
+        "--frozen",
+        action="append",
+        default=[],
+        metavar="ARG",
+        help="argN keeps its value between calls: its work is free",
+    )
 
     one = commands.add_parser("optimize", parents=[model, search], help="write an optimised model")
     one.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="suffix: " + ", ".join(SUFFIXES))

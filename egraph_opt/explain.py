@@ -59,8 +59,8 @@ def why_not(result: Result, name: str) -> str:
     if not result.report.improved:
         return f"{name} matched {statistics.matches} times; {result.report.decision}"
     return (
-        f"{name} matched {statistics.matches} times, but what it made is equal and dearer by the {result.report.cost_model}"
-        f" model (search: {ending})"
+        f"{name} matched {statistics.matches} times, but what it made is equal and dearer by the"
+        f" {result.report.cost_model} model (search: {ending})"
     )
 
 

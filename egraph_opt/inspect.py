@@ -47,7 +47,6 @@ def inspect_graph(graph: Graph, name: str, cost: CostModel | None = None) -> str
         work = count_node(node, [graph.nodes[q].types[0] for q in node.operands])
         what = node.attr("spec").partition(";")[0] if node.op == "einsum" else node.op
         place = f"  # {node.sources[0]}" if node.sources else ""
-        lines.append(
-            f"  {100 * price / whole:5.1f} %  {quantity(work.flops, 'flop'):>11}  %{number} {what} -> {node.types[0]}{place}"
-        )
+        share, flops = 100 * price / whole, quantity(work.flops, "flop")
+        lines.append(f"  {share:5.1f} %  {flops:>11}  %{number} {what} -> {node.types[0]}{place}")
     return "\n".join(lines)

@@ -14,13 +14,14 @@ from typing import Any
 
 import jax
 
-from egraph_opt.calling import Convention
+from egraph_opt.calling import Convention, precision_of
 from egraph_opt.capture import Captured, capture
 from egraph_opt.cost import CostModel, cost_model, count_graph, frozen_nodes
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.lower import lower_graph
 from egraph_opt.measure import choose, measure
+from egraph_opt.notes import frozen_notes
 from egraph_opt.options import Options
 from egraph_opt.report import Report, duration
 from egraph_opt.result import Result
@@ -65,6 +66,17 @@ def plan(
         options: what is allowed.
         progress: told what is being done.
     """
+    with precision_of(function):
+        return _plan(function, args, kwargs, options, progress)
+
+
+def _plan(
+    function: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    options: Options,
+    progress: Progress,
+) -> Result:
     clock = _Clock()
     progress("capturing")
     captured = capture(
@@ -98,6 +110,7 @@ def plan(
     clock.lap()
     chosen = _decide(captured, found, frozen, options, cost, report, clock, progress)
     _describe(report, captured.graph, chosen, frozen, cost, found)
+    report.notes += frozen_notes(convention, chosen.graph)
     report.seconds_total = clock.total()
     return Result(convention, chosen.graph, report, options, found)
 

@@ -99,6 +99,15 @@ class Report:
             return None
         return self.seconds_before / self.seconds_after
 
+    @property
+    def headline(self) -> str:
+        """The outcome in a few words."""
+        if not self.improved:
+            return "no gain found, the original is kept"
+        if self.speedup is None:
+            return "rewritten, not timed"
+        return f"{times(self.speedup)} as fast: {duration(self.seconds_before)} became {duration(self.seconds_after)}"
+
     def to_json(self) -> str:
         """All figures as JSON; infinite and undefined numbers are null."""
         return json.dumps(_plain(dataclasses.asdict(self) | {"speedup": self.speedup}), indent=2, sort_keys=True)
@@ -108,6 +117,15 @@ class Report:
         from egraph_opt.report_html import page
 
         return page(self)
+
+    def fired(self) -> list[tuple[str, int]]:
+        """Rules of the chosen program and their counts, the commonest first."""
+        return sorted(self.rules_fired.items(), key=lambda item: (-item[1], item[0]))
+
+    def spent(self) -> list[tuple[str, float]]:
+        """Where the planning time went: part and seconds [s]."""
+        parts = ("capture", "saturate", "extract", "lower", "verify", "measure")
+        return [(part, getattr(self, f"seconds_{part}")) for part in parts]
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """The table's rows: figure, before, after, ratio."""
@@ -129,22 +147,19 @@ class Report:
     def __str__(self) -> str:
         rows = [("", "original", "chosen", "ratio"), *self.rows()]
         widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [f"{self.name} on {self.device}, numerics {self.numerics}"]
+        lines = [f"{self.name}: {self.headline} ({self.device}, numerics {self.numerics})"]
         for row in rows:
-            cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-            lines.append("  " + "  ".join(cells).rstrip())
+            cells = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+            lines.append(f"  {row[0].ljust(widths[0])}  {'  '.join(cells)}".rstrip())
         lines.append(f"  decision: {self.decision}")
         lines += [f"  not chosen: {text}" for text in self.rejected]
         if self.rules_fired:
-            fired = ", ".join(f"{name} x{n}" for name, n in sorted(self.rules_fired.items(), key=lambda i: (-i[1], i[0])))
+            fired = ", ".join(f"{name} x{n}" for name, n in self.fired())
             lines.append(f"  rules in the chosen program: {fired}")
         lines.append(
             f"  e-graph: {self.enodes} e-nodes, stopped: {self.stop_reason}; extraction gap {self.extraction_gap:.2g}"
         )
-        parts = [
-            f"{part} {duration(getattr(self, f'seconds_{part}'))}"
-            for part in ("capture", "saturate", "extract", "lower", "verify", "measure", "total")
-        ]
+        parts = [f"{part} {duration(seconds)}" for part, seconds in (*self.spent(), ("total", self.seconds_total))]
         lines.append("  spent: " + ", ".join(parts))
         lines += [f"  note: {text}" for text in self.notes]
         return "\n".join(lines)
@@ -171,6 +186,11 @@ def duration(seconds: float | None) -> str:
 def ratio(before: float, after: float) -> str:
     """``before / after`` as a factor."""
     return f"{before / after:.2f}x" if after else ("" if not before else "all")
+
+
+def times(factor: float) -> str:
+    """A factor with two or three figures: ``7.3x``."""
+    return f"{factor:.2f}x" if factor < 2 else f"{factor:.1f}x" if factor < 100 else f"{factor:.0f}x"
 
 
 def _small(value: float | None) -> str:

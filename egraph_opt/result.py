@@ -55,7 +55,8 @@ class Result:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the chosen program; arguments as for the original, of the types that were planned for."""
-        return self._jitted(self.captured.constants, args, kwargs)
+        with self.convention.precision():
+            return self._jitted(self.captured.constants, args, kwargs)
 
     def __str__(self) -> str:
         return str(self.report)
@@ -86,7 +87,8 @@ class Result:
         held = self.convention.frozen_values(frozen)
         held |= {len(self.captured.leaf_names) + i: value for i, value in enumerate(self.captured.constants)}
         parts = split(self.after, self.convention.frozen_positions)
-        prepared = jax.jit(lower_graph(parts.prepare))([held[p] for p in parts.frozen])
+        with self.convention.precision():
+            prepared = jax.jit(lower_graph(parts.prepare))([held[p] for p in parts.frozen])
         program = lower_graph(parts.run, self.captured.tracebacks)
 
         @jax.jit
@@ -94,7 +96,11 @@ class Result:
             leaves = self.convention.rest(args, kwargs)
             return jax.tree.unflatten(self.captured.out_tree, program([*leaves, *prepared]))
 
-        return lambda *args, **kwargs: run(prepared, args, kwargs)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self.convention.precision():
+                return run(prepared, args, kwargs)
+
+        return call
 
     def explain(self) -> str:
         """What changed: rules, user lines, gain."""
@@ -119,10 +125,10 @@ class Result:
             OutputError: an unknown suffix, or the file cannot be written.
         """
         path = Path(path)
-        if path.suffix == ".py":
+        if path.suffix.lower() == ".py":
             write_atomically(path, self.to_python().encode())
             return
-        if path.suffix not in (".jaxexport", ".stablehlo", ".mlir"):
+        if path.suffix.lower() not in (".jaxexport", ".stablehlo", ".mlir"):
             raise OutputError(f"{path}: suffix {path.suffix!r}; want .jaxexport, .stablehlo, .mlir or .py")
         args, kwargs = self.convention.structs()
 
@@ -131,11 +137,14 @@ class Result:
 
         program.__name__ = self.report.name or "optimized"
         function = self.convention.function
-        save(program, args, path, like=function if isinstance(function, LoadedModel) else None, kwargs=kwargs)
+        with self.convention.precision():
+            save(program, args, path, like=function if isinstance(function, LoadedModel) else None, kwargs=kwargs)
 
     @cached_property
     def flat(self) -> Callable[[Sequence[Any]], list[Any]]:
         """The chosen program over flat leaves and closed-over arrays, differentiable as the original is."""
+        if not self.report.improved:
+            return lambda leaves: self.captured.original(*leaves)  # as it was written, not as the Graph spells it
         lowered = lower_graph(self.after, self.captured.tracebacks)
         if self.captured.has_custom_derivatives or self.captured.has_checkpoint:
             return with_derivative_of(lowered, self.captured.original, self.captured.custom_derivatives)

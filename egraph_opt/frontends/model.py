@@ -169,6 +169,11 @@ class LoadedModel:
             out = [self._result(x, aval) for x, aval in zip(results, self.out_avals, strict=True)]
         return jax.tree.unflatten(self.out_tree, out)
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether the module holds 64-bit types, which JAX keeps only inside ``precision()``."""
+        return self._wide
+
     def precision(self) -> contextlib.AbstractContextManager[None]:
         """A context with 64-bit types switched on where the module needs them; calls enter it by themselves."""
         return _compat.x64_enabled() if self._wide else contextlib.nullcontext()
