@@ -30,6 +30,7 @@ def _function(
     block: Block, name: str, graph: Graph, params: Sequence[tuple[str, list[str]]], inputs: list[Expr]
 ) -> list[str]:
     """Write ``def name(params)``, each parameter unpacked; the texts of the outputs, which the caller returns."""
+    block.lines.append("")
     inner = type(block)(graph, block.taken, inputs, block.depth + 1, block.precision)
     block.line(f"def {name}({', '.join(param for param, _ in params)}):")
     for param, names in params:
@@ -38,6 +39,11 @@ def _function(
     outputs = [expr.text for expr in inner.write()]
     block.lines += inner.lines
     return outputs
+
+
+def _return(block: Block, text: str) -> None:
+    block.line(f"    return {text}")
+    block.lines.append("")
 
 
 def _scan(block: Block, node: Node, results: Sequence[str]) -> None:
@@ -50,7 +56,7 @@ def _scan(block: Block, node: Node, results: Sequence[str]) -> None:
     sliced = [block.fresh("s") for _ in range(count)]
     inputs = [*operands[:consts], *map(Expr, [*carried, *sliced])]
     outputs = _function(block, name, body, [(held, carried), (row, sliced)], inputs)
-    block.line(f"    return {_tuple(outputs[:carry])}, {_tuple(outputs[carry:])}")
+    _return(block, f"{_tuple(outputs[:carry])}, {_tuple(outputs[carry:])}")
     texts = [expr.text for expr in operands]
     init, rows = _tuple(texts[consts : consts + carry]), _tuple(texts[consts + carry :])
     options = f"length={node.attr('length')}"
@@ -71,7 +77,7 @@ def _while(block: Block, node: Node, results: Sequence[str]) -> None:
         carried = [block.fresh("c") for _ in operands[second:]]
         inputs = [*consts, *map(Expr, carried)]
         outputs = _function(block, name, graph, [(held, carried)], inputs)
-        block.line(f"    return {outputs[0] if attr == 'cond' else _tuple(outputs)}")
+        _return(block, outputs[0] if attr == "cond" else _tuple(outputs))
         names.append(name)
     init = _tuple([expr.text for expr in operands[second:]])
     block.line(f"{_targets(results)} = lax.while_loop({', '.join(names)}, {init})")
@@ -83,7 +89,7 @@ def _cond(block: Block, node: Node, results: Sequence[str]) -> None:
     for branch in node.attr("branches"):
         names.append(block.fresh("branch"))
         outputs = _function(block, names[-1], branch, [], list(operands))
-        block.line(f"    return {_tuple(outputs)}")
+        _return(block, _tuple(outputs))
     if block.graph.nodes[node.operands[0]].type.dtype == "bool":
         block.line(f"{_targets(results)} = lax.cond({index.text}, {names[1]}, {names[0]})")
     else:

@@ -45,7 +45,7 @@ def to_python(graph: Graph, name: str = "optimized", names: Sequence[str] | None
         names: of its arguments; by default the graph's own, made identifiers.
 
     Returns:
-        Text of a module. Several outputs are returned as a tuple.
+        Text of a module. Several outputs are returned as a tuple; weak types of results are not kept.
 
     Raises:
         UnsupportedOpError: a primitive has a parameter without text, such as a callback.
@@ -63,7 +63,7 @@ def to_python(graph: Graph, name: str = "optimized", names: Sequence[str] | None
     head = f"def {function}({', '.join(arguments)}):"
     lines = [head, f'    """({_types(graph.input_types)}) -> ({_types(graph.output_types)})"""']
     lines += [*block.lines, f"    return {result}"]
-    body = "\n".join(lines)
+    body = re.sub(r"\n\n\n+", "\n\n", "\n".join(lines))
     imports = [
         text
         for text, mark in (
