@@ -8,7 +8,7 @@ trips is paid once. The input is always among the results, so whatever goes wron
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -90,12 +90,16 @@ class Search:
     candidates: list[Candidate]
     saturation: SaturationReport = field(default_factory=SaturationReport)
     extraction: Extraction | None = None
-    seconds: Counter[str] = field(default_factory=Counter)
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     notes: list[str] = field(default_factory=list)
 
 
 def search(
-    graph: Graph, options: SearchOptions, frozen: Collection[int] = (), invariant: Collection[int] = (), trips: float = 1.0
+    graph: Graph,
+    options: SearchOptions,
+    frozen: Collection[int] = (),
+    invariant: Collection[int] = (),
+    trips: float = 1.0,
 ) -> Search:
     """Cheaper programs equal to ``graph``.
 
@@ -255,6 +259,7 @@ def _bodies(graph: Graph, options: SearchOptions, found: Search) -> tuple[Graph,
 def _with_bodies(node: Node, best: Callable[[Graph, frozenset[int], float], Graph]) -> Node:
     """The node with its sub-graphs replaced by ``best(sub-graph, steady input positions, trips)``."""
     values = node.kwargs
+    changes: dict[str, Graph | tuple[Graph, ...]]
     if node.op == "scan":
         changes = {"body": best(values["body"], frozenset(range(values["num_consts"])), float(values["length"]))}
     elif node.op == "while":

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from egraph_opt.cost import frozen_nodes
@@ -34,27 +34,34 @@ def split(graph: Graph, frozen: Collection[int]) -> Split:
         if number not in free:
             needed.update(dict.fromkeys(q for q in node.operands if q in free))
     needed.update(dict.fromkeys(n for n in graph.outputs if n in free))
+    return Split(
+        _prepare_part(graph, positions, free, list(needed)), _run_part(graph, positions, free, needed), positions
+    )
 
-    first, second = Builder(), Builder()
+
+def _prepare_part(graph: Graph, positions: Sequence[int], free: Collection[int], needed: Sequence[int]) -> Graph:
+    builder = Builder()
     place: dict[int, int] = {}
     for position in positions:
         number = graph.inputs[position]
-        place[number] = first.input(graph.nodes[number].type, graph.names[position])
+        place[number] = builder.input(graph.nodes[number].type, graph.names[position])
     for number, node in enumerate(graph.nodes):
         if node.op != "input" and (number in free or node.op == "constant"):
-            place[number] = first.copy(node, [place[q] for q in node.operands])
-    prepare = first.build([place[number] for number in needed])
+            place[number] = builder.copy(node, [place[q] for q in node.operands])
+    return builder.build([place[number] for number in needed], precision=graph.precision)
 
-    place = {}
+
+def _run_part(graph: Graph, positions: Sequence[int], free: Collection[int], needed: Iterable[int]) -> Graph:
+    builder = Builder()
+    place: dict[int, int] = {}
     for position, number in enumerate(graph.inputs):
         if position not in positions:
-            place[number] = second.input(graph.nodes[number].type, graph.names[position])
+            place[number] = builder.input(graph.nodes[number].type, graph.names[position])
     for index, number in enumerate(needed):
-        place[number] = second.input(graph.nodes[number].type, f"prepared{index}")
+        place[number] = builder.input(graph.nodes[number].type, f"prepared{index}")
     for number, node in enumerate(graph.nodes):
         if number not in place and number not in free:
-            place[number] = second.copy(node, [place[q] for q in node.operands])
-    run = second.build(
+            place[number] = builder.copy(node, [place[q] for q in node.operands])
+    return builder.build(
         [place[n] for n in graph.outputs], [place[n] for n in graph.effects], graph.weak_outputs, graph.precision
     )
-    return Split(prepare, run, positions)

@@ -114,9 +114,9 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], Sequence[Any], float]] = {
     ),
     "batched trace": (lambda X, Y, z: jnp.trace(X @ Y, axis1=1, axis2=2), BATCH, 6.6e4),
     "vmapped (ab)z": (jax.vmap(lambda X, Y, z: (X @ Y) @ z), BATCH, 1.32e5),
-    "rank 4": (lambda P, Q, z: jnp.einsum("abcd,cdab->ab", P, Q) * z, RANK4, 1.6e4),
+    "rank 4": (lambda p, q, z: jnp.einsum("abcd,cdab->ab", p, q) * z, RANK4, 1.6e4),
     "rank-4 chain": (
-        lambda P, Q, z: jnp.tensordot(jnp.tensordot(P, Q, ((2, 3), (0, 1))), z, ((2, 3), (0, 1))),
+        lambda p, q, z: jnp.tensordot(jnp.tensordot(p, q, ((2, 3), (0, 1))), z, ((2, 3), (0, 1))),
         RANK4,
         3.1e4,
     ),

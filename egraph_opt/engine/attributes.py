@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Attribute functions: static facts that rules ask for and Python computes.
 
-A rule writes ``(= ?r (compose ?s ?t))`` or a guard ``(shrinks ?s 0)``. The engine collects the argument tuples that matched,
-calls the function here, and stores its rows; a missing row means the rule does not apply. Functions are pure, so a
-row never changes. One record each; adding a function is adding a row at the end of this file.
+A rule writes ``(= ?r (compose ?s ?t))`` or a guard ``(shrinks ?s 0)``. The engine collects the argument tuples that
+matched, calls the function here, and stores its rows; a missing row means the rule does not apply. Functions are pure,
+so a row never changes. One record each; adding a function is adding a row at the end of this file.
 """
 
 from __future__ import annotations
@@ -139,7 +139,7 @@ FUNCTIONS: Mapping[str, AttributeFunction] = {
             lambda s: Spec.parse(s).is_copy and not _is_link(s),
             "the spec sums nothing and cannot be undone",
         ),
-        AttributeFunction("untranspose", (_S, _S), ("",), _untranspose, "product spec with a transpose after it undone"),
+        AttributeFunction("untranspose", (_S, _S), ("",), _untranspose, "product spec whose transpose is undone"),
         AttributeFunction(
             "regroup", (_S, _S, _I, _I), ("pair", "rest"), _regroup, "another grouping of three operands, if no dearer"
         ),

@@ -37,7 +37,7 @@ class Program:
         text: declarations and rules.
         functions: attribute functions that are asked for.
         stages: rulesets that hold rules.
-        chained: stages in which an attribute function's argument comes from another one, so that answers raise questions.
+        chained: stages in which an attribute function's argument comes from another one: answers raise questions.
     """
 
     text: str
@@ -85,7 +85,7 @@ def active(rules: Iterable[Rule], present: Iterable[str], constructors: Mapping[
 
 
 def compile_rules(rules: Sequence[Rule], constructors: Mapping[str, Constructor], provenance: bool = True) -> Program:
-    """egglog text of rules over the given constructors.
+    """Text for egglog of rules over the given constructors.
 
     Raises:
         RuleError: an attribute function gets the wrong number of arguments, or one that nothing binds.
@@ -163,7 +163,8 @@ def _rule(rule: Rule, constructors: Mapping[str, Constructor], provenance: bool)
                     made[f'(set (why.{term[0]} {" ".join(map(str, term[1:]))}) "{rule.name}")'] = None
         deletes = [a for a in actions if a.startswith(("(delete", "(subsume"))]
         actions = [a for a in actions if a not in deletes] + list(made) + deletes
-    return f'(rule ({" ".join(map(str, rule.facts))}) ({" ".join(actions)}) :ruleset {rule.ruleset} :name "{rule.name}")'
+    facts = " ".join(map(str, rule.facts))
+    return f'(rule ({facts}) ({" ".join(actions)}) :ruleset {rule.ruleset} :name "{rule.name}")'
 
 
 def _terms(expr: Expr, constructors: Mapping[str, Constructor]) -> list[Form]:

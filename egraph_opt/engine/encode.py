@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Graph to e-graph: constructors, and rows that a bulk load turns into e-nodes.
 
-Ops that rules speak of have a constructor of their own (``Tanh x``, ``Einsum2 spec x y``). All others are ``Call<n>`` with a
-key into a table of calls here, so the e-graph knows a handful of constructors whatever the program holds.
+Ops that rules speak of have a constructor of their own (``Tanh x``, ``Einsum2 spec x y``). All others are ``Call<n>``
+with a key into a table of calls here, so the e-graph knows a handful of constructors whatever the program holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,18 @@ class Call:
     op: str
     attrs: tuple[tuple[str, Any], ...]
     types: tuple[TensorType, ...]
+    arity: int
+
+    @property
+    def is_leaf_or_effect(self) -> bool:
+        """Whether operands do not determine the value: an input, or an op with side effects."""
+        return not self.arity or dict(self.attrs).get("effect") is not None
+
+    def is_fixed(self, inputs: Collection[int]) -> bool:
+        """Whether this is a leaf whose value stays the same while the inputs at these positions do."""
+        if self.arity or dict(self.attrs).get("effect") is not None:
+            return False
+        return self.op != "input" or dict(self.attrs)["index"] in inputs
 
 
 def vocabulary() -> dict[str, Constructor]:
@@ -80,11 +92,9 @@ class Encoder:
         op = all_ops().get(node.op)
         if op and op.constructor in self._mentioned and op.arity and all(v is None for _, v in node.attrs):
             return op.constructor, ()
-        return f"Call{len(node.operands)}", (self._key(Call(node.op, node.attrs, node.types)),)
+        return f"Call{len(node.operands)}", (self._key(Call(node.op, node.attrs, node.types, len(node.operands))),)
 
-    def row(
-        self, tables: dict[str, list[Row]], name: str, text: Sequence[str], operands: Sequence[int]
-    ) -> int:
+    def row(self, tables: dict[str, list[Row]], name: str, text: Sequence[str], operands: Sequence[int]) -> int:
         """Append the row of one e-node under a fresh number."""
         if name not in self.constructors:
             self.constructors[name] = Constructor(name, ("String",) * len(text) + ("T",) * len(operands))
@@ -105,7 +115,7 @@ class Encoder:
 
 
 def declarations(constructors: Mapping[str, Constructor]) -> str:
-    """egglog declarations of constructors and of their provenance tables."""
+    """Declare to egglog the constructors and of their provenance tables."""
     lines = []
     for constructor in constructors.values():
         sorts = " ".join(constructor.arguments)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 
@@ -54,7 +54,7 @@ class SaturationReport:
     growth: list[int] = field(default_factory=list)
     rules: dict[str, RuleStatistics] = field(default_factory=dict)
     seconds: float = 0.0
-    parts: Counter[str] = field(default_factory=Counter)
+    parts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     @property
     def nodes(self) -> int:

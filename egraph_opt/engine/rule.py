@@ -62,9 +62,8 @@ class RuleSet:
         Raises:
             RuleError: a file is missing or not well formed, or two rules have one name.
         """
-        single = isinstance(paths, str | Path)
         files: list[Path] = []
-        for path in (Path(p) for p in ([paths] if single else paths)):  # type: ignore[union-attr,list-item]
+        for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
             files += sorted(path.glob("*.egg")) if path.is_dir() else [path]
         if not files:
             raise RuleError(f"{paths}: no *.egg files there")

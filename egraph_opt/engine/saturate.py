@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Equality saturation under limits: rulesets in stages, attribute functions on demand, sums collected between steps.
 
-One iteration: ``normalize`` to a fixpoint, the other rulesets once, then the sums. Every step is bounded (a rule with too
-many matches rests), so the time limit is overrun by one step at most, and whatever was reached is a valid e-graph.
+One iteration: ``normalize`` to a fixpoint, then the sums, then the other rulesets once. Every step is bounded (a rule
+with too many matches rests), so the time limit is overrun by one step at most, and what was reached is a valid e-graph.
 """
 
 from __future__ import annotations

@@ -55,30 +55,21 @@ class Snapshot:
     def derivable(self, encoder: Encoder, inputs: Collection[int]) -> set[int]:
         """Classes that constants and the inputs at the given positions alone determine."""
         waiting: dict[int, list[tuple[int, ENode]]] = defaultdict(list)
-        found: set[int] = set()
         queue: deque[int] = deque()
-
-        def reach(c: int) -> None:
-            if c not in found:
-                found.add(c)
-                queue.append(c)
-
         for c, nodes in enumerate(self.classes):
             for node in nodes:
                 call = encoder.calls.get(node.text)
-                effect = call is not None and dict(call.attrs).get("effect") is not None
-                if call is not None and call.op == "input":
-                    if dict(call.attrs)["index"] in inputs:
-                        reach(c)
-                elif not node.children and not effect:
-                    reach(c)
-                elif not effect:
+                if call is not None and call.is_fixed(inputs):
+                    queue.append(c)
+                elif call is None or not call.is_leaf_or_effect:
                     for child in set(node.children):
                         waiting[child].append((c, node))
+        found: set[int] = set()
         while queue:
-            for c, node in waiting.pop(queue.popleft(), ()):
-                if found.issuperset(node.children):
-                    reach(c)
+            c = queue.popleft()
+            if c not in found:
+                found.add(c)
+                queue.extend(user for user, node in waiting.pop(c, ()) if found.issuperset(node.children))
         return found
 
 
@@ -126,9 +117,7 @@ def read_provenance(session: Session, constructors: Mapping[str, Constructor]) -
     return why
 
 
-def infer_types(
-    classes: Sequence[Sequence[ENode]], encoder: Encoder
-) -> tuple[list[Types | None], list[ENode | None]]:
+def infer_types(classes: Sequence[Sequence[ENode]], encoder: Encoder) -> tuple[list[Types | None], list[ENode | None]]:
     """Types of all classes, from the leaves up, and the e-nodes that gave them."""
     types: list[Types | None] = [None] * len(classes)
     definition: list[ENode | None] = [None] * len(classes)

@@ -59,7 +59,7 @@ class Sums:
         shape = self._snapshot.types[c][0].shape  # type: ignore[index]
         named = tuple(sorted((self._name(t), k) for t, k in terms.items() if k != 0))
         done = self._done[self._name(c)]
-        trees = []
+        trees: list[int] = []
         if named not in done and named:
             done.add(named)
             trees.append(self._tree(list(named), shape))
@@ -71,8 +71,7 @@ class Sums:
         mark = tuple(sorted((key, len(group)) for key, group in groups))
         if groups and mark not in done:
             done.add(mark)
-            for start in range(min(2, len(groups))):
-                trees.append(self._factored(terms, groups, start, shape))
+            trees += [self._factored(terms, groups, start, shape) for start in range(min(2, len(groups)))]
         return trees
 
     def _terms(self, c: int, scale: Scale, path: frozenset[int]) -> Terms:
@@ -144,9 +143,7 @@ class Sums:
                     if inner.constructor == "Einsum2" and known and Spec.parse(inner.text).summed:
                         yield inner, spec.scale
 
-    def _factored(
-        self, terms: Terms, groups: list[tuple[GroupKey, Group]], start: int, shape: tuple[int, ...]
-    ) -> int:
+    def _factored(self, terms: Terms, groups: list[tuple[GroupKey, Group]], start: int, shape: tuple[int, ...]) -> int:
         """Tree with groups taken out greedily, beginning with group ``start``."""
         left = dict(terms)
         parts: list[tuple[int, Scale]] = []
@@ -158,9 +155,11 @@ class Sums:
             for term, (x, scale) in members.items():
                 inner[x] = inner.get(x, 0) + scale * left.pop(term)
             spec = Spec.parse(key[1])
-            total = self._tree(
-                sorted((self._name(x), k) for x, k in inner.items() if k != 0), spec.shapes[key[2]]
-            ) if any(inner.values()) else None
+            total = (
+                self._tree(sorted((self._name(x), k) for x, k in inner.items() if k != 0), spec.shapes[key[2]])
+                if any(inner.values())
+                else None
+            )
             if total is None:
                 return self._tree(sorted((self._name(t), k) for t, k in terms.items()), shape)
             if key[0] == "Einsum1":

@@ -105,7 +105,9 @@ NAN = math.nan
 """The one NaN among attributes: tuples that hold the same object are equal, so equal nodes with it are one."""
 
 
-def register_record(kind: type, fields: Callable[[Any], dict[str, Any]], make: Callable[..., Any] | None = None) -> None:
+def register_record(
+    kind: type, fields: Callable[[Any], dict[str, Any]], make: Callable[..., Any] | None = None
+) -> None:
     """Let values of a record type print as ``Kind(field=...)`` and read back by ``make(**fields)``."""
     _records[kind.__name__] = (kind, fields, make or kind)
 

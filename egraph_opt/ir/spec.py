@@ -38,7 +38,7 @@ class Spec:
     scale: Scale = 1
 
     @staticmethod
-    @functools.lru_cache(maxsize=None)
+    @functools.cache
     def parse(text: str) -> Spec:
         """Read the text form.
 
@@ -141,7 +141,7 @@ def canonical(inputs: Sequence[str], output: str, sizes: Mapping[str, int], scal
     return str(Spec(words, rename(table[c] for c in output), {table[c]: sizes[c] for c in names}, scale))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def identity(shape: tuple[int, ...], scale: Scale = 1) -> str:
     """Spec that returns its operand, times a scale."""
     letters = LETTERS[: len(shape)]

@@ -2,18 +2,21 @@
 """Algebra of specs: how two einsums become one, or one product is grouped another way.
 
 Plain functions over spec text, memoised: the same specs come back thousands of times. The normaliser calls them
-directly; the engine offers them to rules as attribute functions. ``None`` means: not possible, or a growth guard said no.
+directly; the engine offers them to rules as attribute functions. ``None``: not possible, or a growth guard said no.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from egraph_opt.ir.spec import Scale, Spec, canonical
 
-_cache = functools.lru_cache(maxsize=None)
+_cache = functools.cache
+
+PRIVATE_LETTERS = 0x1000
+"""Code point from which letters of an inner spec are named that the outer one does not see."""
 
 
 class Pure(NamedTuple):
@@ -40,25 +43,7 @@ def merge(outer: Spec, inner: Spec, position: int) -> Merged:
     Letters of a diagonal that ``inner`` writes, or that ``outer`` reads, become one letter. A letter that is summed and
     that nobody holds any more turns into a factor.
     """
-    fresh = iter(range(1 << 30))
-    rename: dict[str, str] = {}
-    same: dict[str, str] = {}
-
-    def find(c: str) -> str:
-        while c in same:
-            c = same[c]
-        return c
-
-    for mine, theirs in zip(inner.output, outer.inputs[position], strict=True):
-        if mine in rename:
-            a, b = find(rename[mine]), find(theirs)
-            if a != b:
-                same[b] = a
-        else:
-            rename[mine] = theirs
-    for c in inner.sizes:
-        if c not in rename:
-            rename[c] = chr(0x1000 + next(fresh))
+    rename, find = _unify(outer, inner, position)
 
     def word(letters: str, table: Mapping[str, str] | None = None) -> str:
         return "".join(find(table[c] if table else c) for c in letters)
@@ -74,6 +59,26 @@ def merge(outer: Spec, inner: Spec, position: int) -> Merged:
         if c not in held:
             scale *= n
     return Merged(inputs, output, {c: n for c, n in sizes.items() if c in held}, scale)
+
+
+def _unify(outer: Spec, inner: Spec, position: int) -> tuple[dict[str, str], Callable[[str], str]]:
+    """Names of the letters of ``inner`` in ``outer``, and the letter that each name stands for."""
+    rename: dict[str, str] = {}
+    same: dict[str, str] = {}
+
+    def find(c: str) -> str:
+        while c in same:
+            c = same[c]
+        return c
+
+    for mine, theirs in zip(inner.output, outer.inputs[position], strict=True):
+        if mine not in rename:
+            rename[mine] = theirs
+        elif find(rename[mine]) != find(theirs):
+            same[find(theirs)] = find(rename[mine])
+    for number, c in enumerate(inner.sizes):
+        rename.setdefault(c, chr(PRIVATE_LETTERS + number))
+    return rename, find
 
 
 @_cache
@@ -158,7 +163,7 @@ def regroup(outer: str, inner: str, position: int, keep: int, slack: float) -> t
         slack: the local FLOP may grow by this factor.
 
     Returns:
-        ``(pair, rest)``: spec of the new inner product (paired operand first, ``z`` second) and of the new outer product
+        ``(pair, rest)``: spec of the new inner product (paired operand first, ``z`` second) and of the new outer one
         (leaving operand first). ``None`` where a guard refuses: the new intermediate is larger than everything around
         it, the local FLOP grow, or all three operands carry the same letters (a plain elementwise product).
     """
@@ -194,6 +199,6 @@ def regroup(outer: str, inner: str, position: int, keep: int, slack: float) -> t
 
 @_cache
 def shrinks(spec: str, position: int) -> bool:
-    """Whether the result is smaller than operand ``position``: only then does a sum in it pay to be distributed over."""
+    """Whether the result is smaller than operand ``position``: only then does it pay to distribute over a sum in it."""
     s = Spec.parse(spec)
     return s.count(s.output) < s.count(s.inputs[position])

@@ -39,9 +39,7 @@ def format_graph(graph: Graph, name: str = "main") -> str:
         return format_attr(value)
 
     def one(graph: Graph, name: str) -> str:
-        params = ", ".join(
-            f"%{number}: {graph.nodes[number].type}" for number in graph.inputs
-        )
+        params = ", ".join(f"%{number}: {graph.nodes[number].type}" for number in graph.inputs)
         precision = f" precision={graph.precision}" if graph.precision else ""
         lines = [f"graph @{name}({params}){precision} {{"]
         for number, node in enumerate(graph.nodes):

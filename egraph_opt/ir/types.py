@@ -90,7 +90,7 @@ def itemsize(dtype: str) -> float:
     """Size of one element of the named type [byte]; an extended type (a random key) counts 8."""
     if dtype in _ITEMSIZE:
         return _ITEMSIZE[dtype]
-    if dtype.startswith("float8") or dtype.startswith("float4"):
+    if dtype.startswith(("float8", "float4")):
         return 1 if dtype.startswith("float8") else 0.5
     digits = re.search(r"(\d+)$", dtype)
     return int(digits.group(1)) / 8 if digits else 8

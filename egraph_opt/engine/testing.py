@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluates every e-node of every class on the same inputs: all e-nodes of a class must agree.
+
+Einsums and sums are evaluated by numpy, from the meaning of the spec and not by its lowering, so that a fault of either
+shows; other operations run as they are lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from egraph_opt.engine.decode import as_node
+from egraph_opt.engine.limits import Limits
+from egraph_opt.engine.rule import RuleSet
+from egraph_opt.engine.saturate import Saturation
+from egraph_opt.engine.snapshot import ENode, Snapshot
+from egraph_opt.ir import Graph, Spec
+from egraph_opt.ir.numerics import Numerics
+from egraph_opt.ops import get_op
+
+TOLERANCE = 1e-9
+"""Of values in double precision, relative to the largest value of the class and of the e-node's operands."""
+
+
+def faults(
+    graph: Graph, inputs: Sequence[Any], rules: RuleSet | None = None, limits: Limits | None = None
+) -> tuple[list[str], Snapshot, Saturation]:
+    """Disagreements within classes after saturation, evaluated in the inputs' own precision.
+
+    Args:
+        graph: the program.
+        inputs: arrays of its input types.
+        rules: None for the shipped ones of class ``reassociate``.
+        limits: of the saturation.
+
+    Returns:
+        One line for each wrong e-node, the snapshot, and the saturation.
+    """
+    chosen = rules or RuleSet.shipped().admitted(Numerics.REASSOCIATE)
+    saturation = Saturation(graph, chosen, limits or Limits(seconds=60, nodes=3000))
+    try:
+        snapshot = saturation.run()
+    finally:
+        saturation.close()
+    return disagreements(snapshot, saturation, inputs), snapshot, saturation
+
+
+def disagreements(snapshot: Snapshot, saturation: Saturation, inputs: Sequence[Any]) -> list[str]:
+    """Lines for e-nodes whose value is not that of their class's definition."""
+    values = _definitions(snapshot, saturation, inputs)
+    found: list[str] = []
+    for c, enodes in enumerate(snapshot.classes):
+        for enode in enodes:
+            if enode == snapshot.definition[c] or c not in values or any(q not in values for q in enode.children):
+                continue
+            scale = max((_largest(v) for q in (c, *enode.children) for v in values[q]), default=0.0)
+            results = _run(snapshot, saturation, inputs, values, c, enode)
+            for want, got in zip(values[c], results, strict=True):
+                problem = _difference(want, got, scale)
+                if problem:
+                    found.append(f"class {c}: {enode}: {problem}; defined by {snapshot.definition[c]}")
+    return found
+
+
+def einsum(spec: str, *operands: Any) -> Any:
+    """What a spec means, by numpy, in the operands' element type.
+
+    >>> einsum("a->aa;2", np.array([1.0, 2.0])).tolist()
+    [[1.0, 0.0], [0.0, 2.0]]
+    """
+    parsed = Spec.parse(spec)
+    letters = "".join(dict.fromkeys(parsed.output))
+    held = "".join(c for c in letters if c not in parsed.broadcast)
+    core = np.einsum(f"{','.join(parsed.inputs)}->{held}", *operands)
+    places = [1 if c in parsed.broadcast else parsed.sizes[c] for c in letters]
+    result = np.broadcast_to(core.reshape(places), [parsed.sizes[c] for c in letters])
+    if letters != parsed.output:
+        written = np.zeros(parsed.shape, result.dtype)
+        np.einsum(f"{parsed.output}->{letters}", written)[...] = result
+        result = written
+    with np.errstate(all="ignore"):
+        return result if parsed.scale == 1 else (result * parsed.scale).astype(result.dtype)
+
+
+def _definitions(snapshot: Snapshot, saturation: Saturation, inputs: Sequence[Any]) -> dict[int, list[Any]]:
+    """Values of all classes, each by its definition; several for an op with several results."""
+    values: dict[int, list[Any]] = {}
+    pending = [(c, d) for c, d in enumerate(snapshot.definition) if d is not None]
+    while pending:
+        left = []
+        for c, definition in pending:
+            if all(q in values for q in definition.children):
+                values[c] = _run(snapshot, saturation, inputs, values, c, definition)
+            else:
+                left.append((c, definition))
+        assert len(left) < len(pending), "definitions are well founded"
+        pending = left
+    return values
+
+
+def _run(
+    snapshot: Snapshot,
+    saturation: Saturation,
+    inputs: Sequence[Any],
+    values: dict[int, list[Any]],
+    c: int,
+    enode: ENode,
+) -> list[Any]:
+    types = snapshot.types[c]
+    assert types is not None
+    node = as_node(enode, types, saturation.encoder)
+    if node.op == "input":
+        return [np.asarray(inputs[node.attr("index")])]
+    if node.op == "result":
+        return [values[enode.children[0]][node.attr("index")]]
+    operands = [values[q][0] for q in enode.children]
+    if node.op == "einsum":
+        return [einsum(node.attr("spec"), *operands)]
+    if node.op == "add":
+        return [operands[0] + operands[1]]
+    results = get_op(node.op).lower(*operands, **node.kwargs)
+    return [np.asarray(r) for r in (results if isinstance(results, list | tuple) else [results])]
+
+
+def _largest(value: Any) -> float:
+    finite = np.abs(value[np.isfinite(value)]) if value.dtype.kind in "fc" else np.abs(value.astype(np.float64))
+    return float(np.max(finite, initial=0.0))
+
+
+def _difference(want: Any, got: Any, scale: float) -> str:
+    if want.shape != got.shape or want.dtype != got.dtype:
+        return f"{got.dtype}{got.shape}, want {want.dtype}{want.shape}"
+    if want.dtype.kind in "fc":
+        same = np.allclose(want, got, rtol=TOLERANCE, atol=TOLERANCE * scale, equal_nan=True)
+    else:
+        same = np.array_equal(want, got)
+    if same:
+        return ""
+    distance = np.abs(want.astype(np.complex128) - got.astype(np.complex128))
+    return f"off by {np.max(distance, initial=0.0):.3g} of {scale:.3g}"
