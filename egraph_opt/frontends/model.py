@@ -142,7 +142,8 @@ class LoadedModel:
             for number in numbers:
                 aval = self.in_avals[number]
                 shape = tuple(evaluate_dim(dim, dims or {}) for dim in aval.shape)
-                values.append(example_array(random, shape, aval.dtype, kind))
+                with self.precision():
+                    values.append(example_array(random, shape, aval.dtype, kind))
         positional, _ = jax.tree.unflatten(self.in_tree, values)
         return tuple(positional)
 
