@@ -98,7 +98,7 @@ def test_one_thread_of_randomness_whatever_the_hash_seed():
     program = (
         "from egraph_opt.extract.testing import larger_table\n"
         "from egraph_opt.extract import extract\n"
-        "print([extract(larger_table(s), budget=60.0).choice for s in (1, 2, 5)])\n"
+        "print([extract(larger_table(s), budget=60.0).choice for s in (0, 3, 8)])\n"
     )
     outputs = {
         subprocess.run(
