@@ -39,7 +39,7 @@ UNARY: list[Callable[[Any], Any]] = [
     lambda x: jnp.diag(x) if x.ndim in (1, 2) and x.size else x,
     lambda x: jnp.trace(x) if x.ndim == 2 and x.size else x,
     lambda x: jnp.tril(x) if x.ndim == 2 else x,
-    lambda x: jax.nn.softmax(x) if x.size else x,
+    lambda x: jax.nn.softmax(x) if x.ndim and x.size else x,
     lambda x: x.astype(jnp.int32) // 2 + 1.0,
     lambda x: jnp.broadcast_to(x, (2, *x.shape)),
     lambda x: jnp.pad(x, 1) if x.ndim else x,
