@@ -7,7 +7,9 @@ compile one query per node. Errors and Rust panics leave here as ``EngineError``
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,11 +22,12 @@ Row = tuple[str | int, ...]
 
 
 class Session:
-    """One egglog e-graph."""
+    """One egglog e-graph; ``close()``, or dropping it, removes the folder through which rows are handed over."""
 
     def __init__(self) -> None:
         self._egraph = bindings.EGraph()
-        self._folder = tempfile.TemporaryDirectory(prefix="egraph_opt-")
+        self._folder = Path(tempfile.mkdtemp(prefix="egraph_opt-"))
+        self.close = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._files = 0
 
     def run(self, text: str, name: str = "engine") -> list[Any]:
@@ -48,7 +51,7 @@ class Session:
         for name, rows in tables.items():
             lines = ["\t".join(map(str, row)) + "\n" for row in rows]
             if lines:
-                path = Path(self._folder.name) / f"{self._files}.tsv"
+                path = self._folder / f"{self._files}.tsv"
                 self._files += 1
                 path.write_text("".join(lines), encoding="utf-8")
                 program.append(f'(input {name} "{path}")')
@@ -66,10 +69,6 @@ class Session:
     def number(self, value: Any) -> int:
         """Content of an i64 value."""
         return self._egraph.value_to_i64(value)
-
-    def close(self) -> None:
-        """Remove the exchange folder."""
-        self._folder.cleanup()
 
     def __enter__(self) -> Session:
         return self

@@ -83,6 +83,8 @@ def take(session: Session, encoder: Encoder, constructors: Mapping[str, Construc
     for name, constructor in constructors.items():
         has_text = constructor.has_text
         for row in functions[name].rows:
+            if row.subsumed:
+                continue
             values = row.inputs
             key = text(values[0]) if has_text else ""
             classes[ids[row.output]].append(ENode(name, key, tuple([ids[v] for v in values[has_text:]])))
@@ -95,7 +97,7 @@ def _class_numbers(functions: Mapping[str, Any], constructors: Mapping[str, Cons
     """Dense numbers of the e-classes: those of loaded nodes first, then by appearance."""
     found = dict.fromkeys(row.output for row in functions["node"].rows)
     for name, constructor in constructors.items():
-        rows = functions[name].rows
+        rows = [row for row in functions[name].rows if not row.subsumed]
         found.update(dict.fromkeys([row.output for row in rows]))
         for place in range(constructor.has_text, len(constructor.arguments)):
             found.update(dict.fromkeys([row.inputs[place] for row in rows]))

@@ -7,7 +7,7 @@ shows; other operations run as they are lowered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,11 @@ TOLERANCE = 1e-9
 
 
 def faults(
-    graph: Graph, inputs: Sequence[Any], rules: RuleSet | None = None, limits: Limits | None = None
+    graph: Graph,
+    inputs: Sequence[Any],
+    rules: RuleSet | None = None,
+    limits: Limits | None = None,
+    run: Callable[[Graph], Any] | None = None,
 ) -> tuple[list[str], Snapshot, Saturation]:
     """Disagreements within classes after saturation, evaluated in the inputs' own precision.
 
@@ -35,6 +39,7 @@ def faults(
         inputs: arrays of its input types.
         rules: None for the shipped ones of class ``reassociate``.
         limits: of the saturation.
+        run: makes a function of lists of a sub-graph, for programs with control flow.
 
     Returns:
         One line for each wrong e-node, the snapshot, and the saturation.
@@ -45,20 +50,22 @@ def faults(
         snapshot = saturation.run()
     finally:
         saturation.close()
-    return disagreements(snapshot, saturation, inputs), snapshot, saturation
+    return disagreements(snapshot, saturation, inputs, run), snapshot, saturation
 
 
-def disagreements(snapshot: Snapshot, saturation: Saturation, inputs: Sequence[Any]) -> list[str]:
+def disagreements(
+    snapshot: Snapshot, saturation: Saturation, inputs: Sequence[Any], run: Callable[[Graph], Any] | None = None
+) -> list[str]:
     """Lines for e-nodes whose value is not that of their class's definition."""
-    values = _definitions(snapshot, saturation, inputs)
+    evaluation = _Evaluation(snapshot, saturation, inputs, run)
+    values = evaluation.values
     found: list[str] = []
     for c, enodes in enumerate(snapshot.classes):
         for enode in enodes:
             if enode == snapshot.definition[c] or c not in values or any(q not in values for q in enode.children):
                 continue
             scale = max((_largest(v) for q in (c, *enode.children) for v in values[q]), default=0.0)
-            results = _run(snapshot, saturation, inputs, values, c, enode)
-            for want, got in zip(values[c], results, strict=True):
+            for want, got in zip(values[c], evaluation.run(c, enode), strict=True):
                 problem = _difference(want, got, scale)
                 if problem:
                     found.append(f"class {c}: {enode}: {problem}; defined by {snapshot.definition[c]}")
@@ -85,44 +92,43 @@ def einsum(spec: str, *operands: Any) -> Any:
         return result if parsed.scale == 1 else (result * parsed.scale).astype(result.dtype)
 
 
-def _definitions(snapshot: Snapshot, saturation: Saturation, inputs: Sequence[Any]) -> dict[int, list[Any]]:
+class _Evaluation:
     """Values of all classes, each by its definition; several for an op with several results."""
-    values: dict[int, list[Any]] = {}
-    pending = [(c, d) for c, d in enumerate(snapshot.definition) if d is not None]
-    while pending:
-        left = []
-        for c, definition in pending:
-            if all(q in values for q in definition.children):
-                values[c] = _run(snapshot, saturation, inputs, values, c, definition)
-            else:
-                left.append((c, definition))
-        assert len(left) < len(pending), "definitions are well founded"
-        pending = left
-    return values
 
+    def __init__(
+        self, snapshot: Snapshot, saturation: Saturation, inputs: Sequence[Any], run: Callable[[Graph], Any] | None
+    ) -> None:
+        self._snapshot, self._encoder, self._inputs, self._sub_graph = snapshot, saturation.encoder, inputs, run
+        self.values: dict[int, list[Any]] = {}
+        pending = [(c, d) for c, d in enumerate(snapshot.definition) if d is not None]
+        while pending:
+            left = []
+            for c, definition in pending:
+                if all(q in self.values for q in definition.children):
+                    self.values[c] = self.run(c, definition)
+                else:
+                    left.append((c, definition))
+            assert len(left) < len(pending), "definitions are well founded"
+            pending = left
 
-def _run(
-    snapshot: Snapshot,
-    saturation: Saturation,
-    inputs: Sequence[Any],
-    values: dict[int, list[Any]],
-    c: int,
-    enode: ENode,
-) -> list[Any]:
-    types = snapshot.types[c]
-    assert types is not None
-    node = as_node(enode, types, saturation.encoder)
-    if node.op == "input":
-        return [np.asarray(inputs[node.attr("index")])]
-    if node.op == "result":
-        return [values[enode.children[0]][node.attr("index")]]
-    operands = [values[q][0] for q in enode.children]
-    if node.op == "einsum":
-        return [einsum(node.attr("spec"), *operands)]
-    if node.op == "add":
-        return [operands[0] + operands[1]]
-    results = get_op(node.op).lower(*operands, **node.kwargs)
-    return [np.asarray(r) for r in (results if isinstance(results, list | tuple) else [results])]
+    def run(self, c: int, enode: ENode) -> list[Any]:
+        """Results of an e-node of class ``c``."""
+        types = self._snapshot.types[c]
+        assert types is not None
+        node = as_node(enode, types, self._encoder)
+        if node.op == "input":
+            return [np.asarray(self._inputs[node.attr("index")])]
+        if node.op == "result":
+            return [self.values[enode.children[0]][node.attr("index")]]
+        operands = [self.values[q][0] for q in enode.children]
+        if node.op == "einsum":
+            return [einsum(node.attr("spec"), *operands)]
+        if node.op == "add":
+            return [operands[0] + operands[1]]
+        op = get_op(node.op)
+        nested = {"run": self._sub_graph} if op.nested else {}
+        results = op.lower(*operands, **node.kwargs, **nested)
+        return [np.asarray(r) for r in (results if isinstance(results, list | tuple) else [results])]
 
 
 def _largest(value: Any) -> float:
