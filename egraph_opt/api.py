@@ -72,9 +72,9 @@ class Optimized:
         key = _key(args, kwargs)
         result = self._results.get(key)
         if result is None:
-            abstract = jax.tree.map(_struct, (args, kwargs))
+            types, named = jax.tree.map(_struct, (args, kwargs))
             with outside_of_traces():
-                result = plan(self._function, *abstract, self._options)
+                result = plan(self._function, types, named, self._options)
             if not any(isinstance(c, jax.core.Tracer) for c in result.captured.constants):
                 self._results[key] = result
         return result.traceable(result.captured.constants, args, kwargs)
@@ -105,7 +105,7 @@ def optimize(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         make_options(**options)
         return functools.partial(optimize, **options)
     if not callable(function):
-        kind = type(function).__name__
+        kind = type(function).__name__  # type: ignore[unreachable]
         raise ArgumentError(f"optimize: want a function, got {kind}; load files with egraph_opt.load")
     return Optimized(function, make_options(**options))
 

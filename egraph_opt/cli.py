@@ -7,13 +7,16 @@ and what to do.
 
 from __future__ import annotations
 
+import _thread
 import argparse
 import contextlib
 import math
 import os
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     try:
         options = _parser().parse_args(arguments)
-        status: int = options.run(options)
+        with _interrupts_kept():
+            status: int = options.run(options)
         sys.stdout.flush()
         return status
     except EgraphOptError as error:
@@ -51,6 +55,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader left, as in `egraph-opt inspect MODEL | head`; Python would complain when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextlib.contextmanager
+def _interrupts_kept() -> Iterator[None]:
+    """Ctrl-C counts even when it comes while Python runs a callback of its own, in which exceptions are dropped."""
+    before = sys.unraisablehook
+
+    def hook(dropped: Any) -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            threading.Timer(0.05, _thread.interrupt_main).start()
+        else:
+            before(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def _fail(text: str) -> int:
@@ -123,10 +145,10 @@ def _calibrate(options: argparse.Namespace) -> int:
         progress("measuring this device")
         device = calibrate()
     if options.output is not None:
-        device.save(options.output)
+        write_atomically(options.output, device.to_json().encode())
         _say(f"wrote {options.output}")
     else:
-        _say(device.to_json())
+        _say(device.to_json().rstrip())
     return 0
 
 
@@ -143,9 +165,7 @@ def _plan(options: argparse.Namespace) -> Result:
     with _progress() as progress:
         progress("loading")
         model = load(options.model)
-        with model.precision():
-            args = model.example_args()
-        return plan(model, args, {}, wanted, progress)
+        return plan(model, model.example_args(), {}, wanted, progress)
 
 
 @contextlib.contextmanager
@@ -197,11 +217,12 @@ class _Parser(argparse.ArgumentParser):
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="egraph-opt", description="Finds a cheaper equal program for an exported model.")
+    parser.add_argument("--version", action="version", version=f"egraph-opt {version('egraph_opt')}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    model = argparse.ArgumentParser(add_help=False)
+    model = _Parser(add_help=False)
     model.add_argument("model", metavar="MODEL", type=Path, help=".jaxexport, .stablehlo or .mlir")
-    search = argparse.ArgumentParser(add_help=False)
+    search = _Parser(add_help=False)
     search.add_argument("--budget", type=_seconds, default=2.0, metavar="S", help="seconds of search (default 2)")
     search.add_argument("--numerics", default="reassociate", metavar="CLASS", help="exact, reassociate or finite")
     search.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")

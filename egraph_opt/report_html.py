@@ -33,6 +33,11 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
 .verdict.gain { background: var(--goodpaper); color: var(--good); }
 .verdict strong { display: block; font-size: 1.9rem; line-height: 1.2; letter-spacing: -.01em; }
 .verdict p { margin: .35rem 0 0; color: var(--ink); }
+.verdict dl { grid-template-columns: max-content 1fr; gap: .2rem 1rem; margin-top: .6rem; color: var(--ink); }
+.verdict dd { font-variant-numeric: tabular-nums; margin: 0; }
+.verdict dd i { display: inline-block; height: .7rem; border-radius: .15rem; margin-right: .5rem; min-width: 2px;
+  background: var(--good); }
+.verdict dd:first-of-type i { background: var(--calm); opacity: .55; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .6rem; text-align: right; border-top: 1px solid var(--line); white-space: nowrap; }
@@ -59,7 +64,7 @@ dt { color: var(--soft); } dd { margin: 0; }
 footer { color: var(--soft); font-size: .85rem; margin-top: 1.5rem; }
 @media (max-width: 34rem) { main { padding: 1.25rem .8rem 2rem; } section { padding: .9rem; }
   .verdict strong { font-size: 1.5rem; } th, td { padding: .35rem .4rem; font-size: .9rem; }
-  dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .5rem; } }
+  .terms { grid-template-columns: 1fr; gap: 0; } .terms dd { margin-bottom: .5rem; } }
 """
 
 
@@ -99,16 +104,16 @@ def _verdict(report: Report) -> str:
         head = "Rewritten, but not timed"
     else:
         head = f"{times(report.speedup)} as fast"
-    lines = []
-    if report.improved and report.speedup is not None:
-        lines.append(
-            f"One call took {duration(report.seconds_before)} and now takes {duration(report.seconds_after)},"
-            f" measured on {report.device}."
-        )
-    lines.append(f"Decision: {report.decision}.")
-    kind = "verdict gain" if report.improved and report.speedup is not None else "verdict"
-    body = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    return f'<section class="{kind}"><strong>{escape(head)}</strong>{body}</section>'
+    if not report.improved or report.speedup is None:
+        text = escape(f"{report.decision[:1].upper()}{report.decision[1:]}.")
+        return f'<section class="verdict"><strong>{escape(head)}</strong><p>{text}</p></section>'
+    slowest = max(report.seconds_before or 0.0, report.seconds_after or 0.0)
+    bars = "".join(
+        f'<dt>{name}</dt><dd><i style="width:{78 * (seconds or 0.0) / slowest:.1f}%"></i>{duration(seconds)}</dd>'
+        for name, seconds in (("original", report.seconds_before), ("now", report.seconds_after))
+    )
+    text = escape(f"Time of one call, measured on {report.device}.")
+    return f'<section class="verdict gain"><strong>{escape(head)}</strong><p>{text}</p><dl>{bars}</dl></section>'
 
 
 def _before_after(report: Report) -> str:
@@ -162,8 +167,9 @@ def _spent(report: Report) -> str:
         for n, (part, seconds) in enumerate(parts)
     )
     return (
-        f"<section><h2>Where the planning time went: {duration(report.seconds_total)}</h2>"
-        f'<div class="bar">{bars}</div><ul class="key">{keys}</ul></section>'
+        f"<section><h2>Where the planning time went</h2>"
+        f'<div class="bar">{bars}</div><ul class="key">{keys}</ul>'
+        f'<p class="note">{duration(report.seconds_total)} in all.</p></section>'
     )
 
 
@@ -182,7 +188,7 @@ def _conditions(report: Report) -> str:
     if report.seconds_compile:
         rows.append(("compilation", ", ".join(_compiled(report.seconds_compile))))
     cells = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in rows)
-    return f"<section><h2>Conditions</h2><dl>{cells}</dl></section>"
+    return f'<section><h2>Conditions</h2><dl class="terms">{cells}</dl></section>'
 
 
 NUMERICS = {
