@@ -148,8 +148,9 @@ def _div(node: Node, x: Value, y: Value) -> Value | None:
 
 
 def _truncated(x: Value, y: Value) -> Value:
-    quotient: Value = np.floor_divide(x, y)
-    return quotient + ((np.remainder(x, y) != 0) & ((x < 0) != (y < 0)))
+    floor: Value = np.floor_divide(x, y)
+    above: Value = (np.remainder(x, y) != 0) & ((x < 0) != (y < 0))
+    return np.asarray(floor + above)
 
 
 def _rem(node: Node, x: Value, y: Value) -> Value | None:

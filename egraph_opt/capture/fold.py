@@ -17,6 +17,7 @@ from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 
 MAX_ELEMENTS = 1 << 22
+MAX_HELD_BYTES = 1 << 28
 TABLES = frozenset({"reduce_window_sum", "reduce_window"})
 Value = np.ndarray[Any, Any]
 
@@ -35,6 +36,7 @@ class Folder:
         self._free: list[bool] = []
         self._known: dict[int, Any] = {}
         self._values: dict[int, Value | None] = {}
+        self._held = 0
         self._settled: dict[int, int] = {}
         self._tables: dict[int, bool] = {}
 
@@ -56,7 +58,7 @@ class Folder:
         if not self.is_free(x):
             return None
         if x not in self._values:
-            self._values[x] = self._compute(x)
+            self._keep(x, self._compute(x))
         return self._values[x]
 
     def is_table(self, x: int) -> bool:
@@ -79,6 +81,20 @@ class Folder:
             self._settled[x] = known
             self._settled[known] = known
         return known
+
+    def _keep(self, x: int, value: Value | None) -> None:
+        """Remember a value, and forget the oldest ones when all take too much memory: they can be computed again."""
+        self._values[x] = value
+        if value is None or not value.flags.owndata:
+            return
+        self._held += value.nbytes
+        for old in list(self._values) if self._held > MAX_HELD_BYTES else ():
+            gone = self._values[old]
+            if old != x and gone is not None and gone.flags.owndata:
+                self._held -= gone.nbytes
+                del self._values[old]
+            if self._held <= MAX_HELD_BYTES // 2:
+                break
 
     def _depends_on_nothing(self, node: Node) -> bool:
         if node.op in ("input", "opaque"):

@@ -128,6 +128,18 @@ def selected_diagonal(scope: Scope, operands: list[int]) -> int | None:
     return _written(scope, mask, shape, type.dtype, write)
 
 
+def selects_truth(scope: Scope, operands: list[int]) -> bool:
+    """``select_n(mask, False, True)``, which is the mask: ``jnp.tril(jnp.ones(..., bool))`` ends so."""
+    if len(operands) != 3 or scope.type(operands[0]).dtype != "bool":
+        return False
+    if scope.type(operands[0]).shape != scope.type(operands[1]).shape:
+        return False
+    scalars = [scope.emitter.uniform_scalar(x) for x in operands[1:]]
+    return [None if x is None else scope.emitter.scalar_value(x) for x in scalars] == [False, True] and all(
+        scope.type(x).dtype == "bool" for x in operands[1:]
+    )
+
+
 def written_diagonal(scope: Scope, x: int, dtype: str) -> int | None:
     """A diagonal mask converted to numbers: one written on a diagonal, maybe repeated over further dimensions.
 

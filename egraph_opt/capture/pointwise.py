@@ -69,6 +69,8 @@ def _select_n(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | No
     shape = tuple(eqn.outvars[0].aval.shape)
     if operands[1:] and len(set(operands[1:])) == 1 and scope.type(operands[1]).shape == squeeze(shape):
         return [operands[1]]
+    if masks.selects_truth(scope, operands):
+        return [operands[0]]
     masked = masks.selected_diagonal(scope, operands) if len(operands) == 3 else None
     if masked is not None:
         return [masked]

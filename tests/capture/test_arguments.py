@@ -132,8 +132,8 @@ def test_calls_that_do_not_fit() -> None:
         capture(3, ())  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="names: want numbers"):
         capture(lambda names: names, (np.array(["a"]),))
+    (n,) = jax.export.symbolic_shape("n")
     with pytest.raises(ShapeError, match="x: want sizes that are numbers"):
-        (n,) = jax.export.symbolic_shape("n")
         capture(lambda x: x * 2, (jax.ShapeDtypeStruct((n,), np.float32),))
 
 

@@ -17,7 +17,7 @@ X = RNG.standard_normal((3, 4)).astype(np.float32)
 S = RNG.standard_normal((4, 4)).astype(np.float32)
 T = RNG.standard_normal((2, 3, 4)).astype(np.float32)
 V = X[0]
-I = np.array([0, 2, 1], np.int32)
+INDEX = np.array([0, 2, 1], np.int32)
 
 PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "matmul": (lambda a, b: a @ b, (X, S)),
@@ -62,8 +62,8 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
         ),
         (X,),
     ),
-    "gather": (lambda a, i: (a[i], a[:, i], jnp.take_along_axis(a, i[:, None], 1)), (X, I)),
-    "scatter": (lambda a, i: (a.at[i].add(1.0), a.at[i].set(0.0), a.at[:, i].mul(2.0)), (X, I)),
+    "gather": (lambda a, i: (a[i], a[:, i], jnp.take_along_axis(a, i[:, None], 1)), (X, INDEX)),
+    "scatter": (lambda a, i: (a.at[i].add(1.0), a.at[i].set(0.0), a.at[:, i].mul(2.0)), (X, INDEX)),
     "dynamic": (
         lambda a, i: (lax.dynamic_slice(a, (i, 0), (1, 3)), lax.dynamic_update_slice(a, a[:1, :2], (i, 1))),
         (X, 1),
@@ -71,7 +71,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "dynamic-clamped": (lambda a: (lax.dynamic_slice(a, (7, -3), (2, 2)), a[-1]), (X,)),
     "sorting": (lambda a: (lax.top_k(a, 2), jnp.sort(a, 0), jnp.argsort(a), jnp.median(a)), (X,)),
     "masks": (lambda a: (jnp.tril(a), jnp.triu(a, 1), jnp.where(jnp.tri(4, dtype=bool), a, -1e9)), (S,)),
-    "one-hot": (lambda i: jax.nn.one_hot(i, 4), (I,)),
+    "one-hot": (lambda i: jax.nn.one_hot(i, 4), (INDEX,)),
     "fft": (jnp.fft.fft2, (X,)),
     "convolution": (
         lambda x, w: lax.conv(x, w, (1, 1), "SAME"),

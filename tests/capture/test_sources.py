@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nodes know the user's lines and named scopes, whatever is inlined and merged; the same program gives the same text."""
+"""Nodes know the user's lines and named scopes, whatever is inlined and merged; a program has one text."""
 
 import os
 import subprocess

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from egraph_opt.capture import capture
+from egraph_opt.capture import capture, fold
 from egraph_opt.ir.numerics import Numerics
 
 RNG = np.random.default_rng(0)
@@ -200,3 +200,16 @@ def test_integers_that_wrap_are_folded_as_xla_has_them(check: Any) -> None:
         return a + i * i, u, jnp.right_shift(-i, 3), lax.shift_right_logical(-i, 3), (i - 2**30) // -2, i % 7
 
     check(f, np.ones(4, np.int32), tolerance=0)
+
+
+def test_masks_of_truth_values_are_masks(check: Any) -> None:
+    captured = check(lambda a: jnp.where(jnp.tril(jnp.ones((4, 4), bool)), a, -jnp.inf), A)
+    assert captured.graph.op_counts()["select_n"] == 1
+
+
+def test_forgotten_values_are_computed_again(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fold, "MAX_HELD_BYTES", 100)
+    i = lambda: jnp.arange(16)  # noqa: E731
+    check(
+        lambda a: a * jnp.where(i()[:, None] * 3 + 1 > i() % 5, 1.0, 2.0) @ jnp.eye(16), np.ones((16, 16), np.float32)
+    )
