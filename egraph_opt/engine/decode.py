@@ -101,13 +101,14 @@ def decode(
     place: dict[int, int] = {}
 
     def terms(c: int) -> list[int]:
-        """Classes of the n-ary sum at ``c``: through sums that are read here only."""
+        """Classes of the n-ary sum at ``c``: through sums that are read here only; it is added up from the left."""
         found: list[int] = []
         stack = [c]
         while stack:
             top = stack.pop()
             enode = chosen[top]
-            if enode.constructor == ADD and (top == c or uses[top] == 1):
+            leftmost = not found or numerics >= Numerics.REASSOCIATE
+            if enode.constructor == ADD and (top == c or (uses[top] == 1 and leftmost)):
                 stack += enode.children[::-1]
             else:
                 found.append(top)

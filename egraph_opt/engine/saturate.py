@@ -23,6 +23,7 @@ from egraph_opt.engine.snapshot import ENode, Snapshot, read_provenance, take
 from egraph_opt.engine.sums import Sums
 from egraph_opt.errors import EngineError
 from egraph_opt.ir import Graph
+from egraph_opt.ir.numerics import Numerics
 
 NORMALIZE = "normalize"
 
@@ -39,10 +40,16 @@ class Saturation:
         limits: when to stop.
         price: ``price(saturation)`` of the best program in the last snapshot; a search whose price no longer falls
             ends early.
+        numerics: class of what is done to sums between iterations; that of the rules is the rule set's own.
     """
 
     def __init__(
-        self, graph: Graph, rules: RuleSet, limits: Limits, price: Callable[[Saturation], float] | None = None
+        self,
+        graph: Graph,
+        rules: RuleSet,
+        limits: Limits,
+        price: Callable[[Saturation], float] | None = None,
+        numerics: Numerics = Numerics.REASSOCIATE,
     ) -> None:
         self.graph, self.limits = graph, limits
         self._price, self._best_price, self._stalled = price, math.inf, 0
@@ -62,7 +69,7 @@ class Saturation:
         self.session = Session()
         self._asked: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self._program = compile_rules(self.rules, self.constructors)
-        self.sums = Sums(self.encoder)
+        self.sums = Sums(self.encoder, numerics)
         self._snapshot: Snapshot | None = None
         with self._part("load"):
             self.session.run(
@@ -92,8 +99,22 @@ class Saturation:
         return snapshot
 
     def provenance(self) -> dict[ENode, str]:
-        """Name of the rule that first made each e-node of the last snapshot; loaded e-nodes are missing."""
-        return read_provenance(self.session, self.constructors)
+        """Name of the rule that made each e-node of the last snapshot; loaded e-nodes are missing.
+
+        Another spelling of a product counts for the rule that made the product, if one did.
+        """
+        stamps = read_provenance(self.session, self.constructors)
+        spelling = {rule.name for rule in self.rules if rule.ruleset == NORMALIZE}
+        found: dict[ENode, str] = {}
+        for members in self.current.classes:
+            names = [stamps.get(node) for node in members]
+            makers = sorted({name for name in names if name is not None and name not in spelling})
+            for node, name in zip(members, names, strict=True):
+                if name in spelling:
+                    name = makers[0] if makers else None
+                if name is not None:
+                    found[node] = name
+        return found
 
     def _grow(self) -> None:
         largest, still = 0, 0

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from egraph_opt.engine.encode import ADD, Encoder
 from egraph_opt.engine.session import Row
 from egraph_opt.engine.snapshot import ENode, Snapshot
+from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import Scale, Spec, identity
 
 MAX_TERMS = 200
@@ -29,14 +30,16 @@ Group = dict[int, tuple[int, Scale]]
 class Sums:
     """Keeps what was done over the iterations of one saturation; classes are remembered by a node number of theirs."""
 
-    def __init__(self, encoder: Encoder) -> None:
-        self._encoder = encoder
+    def __init__(self, encoder: Encoder, numerics: Numerics = Numerics.REASSOCIATE) -> None:
+        self._encoder, self._numerics = encoder, numerics
         self._first: dict[int, list[tuple[int, Scale]]] = {}
         self._done: dict[int, set[object]] = defaultdict(set)
         self._names: dict[ENode, int] = {}
 
     def step(self, snapshot: Snapshot) -> tuple[dict[str, list[Row]], list[tuple[int, int]]]:
         """Rows to load and pairs of numbers to unite."""
+        if self._numerics < Numerics.REASSOCIATE:
+            return {}, []
         self._snapshot = snapshot
         self._rows: dict[str, list[Row]] = {}
         self._made: dict[tuple[str, str, tuple[int, ...]], int] = {}
@@ -49,10 +52,14 @@ class Sums:
             if not any(node.constructor == ADD for node in nodes) or snapshot.types[c] is None:
                 continue  # a class without a well-founded e-node is of no use to anyone
             terms = self._terms(c, 1, frozenset())
-            if len(terms) > MAX_TERMS:
+            if len(terms) > MAX_TERMS or not self._is_kept(terms):
                 continue
             unions += [(self._name(c), tree) for tree in self._trees(c, terms)]
         return self._rows, unions
+
+    def _is_kept(self, terms: Terms) -> bool:
+        """Whether the sum may be written by its coefficients: x - x is zero for finite x only."""
+        return self._numerics >= Numerics.FINITE or all(terms.values())
 
     def _trees(self, c: int, terms: Terms) -> list[int]:
         """Numbers of the trees that class ``c`` equals and that were not proposed before."""

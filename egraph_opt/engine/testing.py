@@ -18,6 +18,7 @@ from egraph_opt.engine.rule import RuleSet
 from egraph_opt.engine.saturate import Saturation
 from egraph_opt.engine.snapshot import ENode, Snapshot
 from egraph_opt.ir import Graph, Spec
+from egraph_opt.ir.attrs import thaw
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ops import get_op
 
@@ -120,6 +121,8 @@ class _Evaluation:
             return [np.asarray(self._inputs[node.attr("index")])]
         if node.op == "result":
             return [self.values[enode.children[0]][node.attr("index")]]
+        if node.op == "constant":
+            return [np.asarray(thaw(node.attr("value")), types[0].dtype)]
         operands = [self.values[q][0] for q in enode.children]
         if node.op == "einsum":
             return [einsum(node.attr("spec"), *operands)]
