@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""After saturation every e-node of every class has the value of its class, in double precision; and e-graphs stay small."""
+"""After saturation every e-node of every class has the value of its class, in double precision."""
 
 from __future__ import annotations
 
