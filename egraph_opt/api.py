@@ -12,6 +12,7 @@ import jax
 
 from egraph_opt._compat import outside_of_traces
 from egraph_opt.calling import precision_of
+from egraph_opt.capture import Arguments
 from egraph_opt.errors import ArgumentError
 from egraph_opt.frontends import LoadedModel
 from egraph_opt.frontends import load as load_model
@@ -41,7 +42,13 @@ class Optimized:
         if self._wide:
             with precision_of(self._function):
                 return self._jitted(*args, **kwargs)
-        return self._jitted(*args, **kwargs)
+        try:
+            return self._jitted(*args, **kwargs)
+        except TypeError:
+            # A tree may hold a leaf that is no array, such as an activation function, which jit does not take.
+            if not self._arguments(args, kwargs).has_static_leaves:
+                raise
+            return self._result(args, kwargs)(*args, **kwargs)
 
     def plan(self, *args: Any, **kwargs: Any) -> Result:
         """Optimise ahead of time.
@@ -52,7 +59,7 @@ class Optimized:
         """
         result = plan(self._function, args, kwargs, self._options)
         if not result.captured.constants or not any(isinstance(c, jax.core.Tracer) for c in result.captured.constants):
-            self._results[_key(args, kwargs)] = result
+            self._results[self._key(args, kwargs)] = result
         return result
 
     @property
@@ -69,7 +76,11 @@ class Optimized:
         return f"<optimized {getattr(self._function, '__name__', self._function)!s}>"
 
     def _trace(self, *args: Any, **kwargs: Any) -> Any:
-        key = _key(args, kwargs)
+        result = self._result(args, kwargs)
+        return result.traceable(result.captured.constants, args, kwargs)
+
+    def _result(self, args: Any, kwargs: Any) -> Result:
+        key = self._key(args, kwargs)
         result = self._results.get(key)
         if result is None:
             types, named = jax.tree.map(_struct, (args, kwargs))
@@ -77,7 +88,16 @@ class Optimized:
                 result = plan(self._function, types, named, self._options)
             if not any(isinstance(c, jax.core.Tracer) for c in result.captured.constants):
                 self._results[key] = result
-        return result.traceable(result.captured.constants, args, kwargs)
+        return result
+
+    def _key(self, args: Any, kwargs: Any) -> Any:
+        """What a plan is for: structure, static values, and types of the leaves with their weakness."""
+        arguments = self._arguments(args, kwargs)
+        return arguments.tree, arguments.static, tuple(str(jax.typeof(leaf)) for leaf in arguments.leaves)
+
+    def _arguments(self, args: Any, kwargs: Any) -> Arguments:
+        options = self._options
+        return Arguments.flatten(self._function, args, kwargs, options.static_argnums, options.static_argnames)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -163,12 +183,3 @@ def _struct(leaf: Any) -> Any:
         aval = jax.typeof(leaf)
         return jax.ShapeDtypeStruct(aval.shape, aval.dtype, weak_type=aval.weak_type)
     return leaf
-
-
-def _key(args: Any, kwargs: Any) -> Any:
-    leaves, tree = jax.tree.flatten((args, kwargs))
-    return tree, tuple(str(jax.typeof(leaf)) if _is_array(leaf) else leaf for leaf in leaves)
-
-
-def _is_array(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) or hasattr(leaf, "dtype") or isinstance(leaf, float | int)

@@ -47,14 +47,22 @@ class Convention:
                 f"{self._name}: want arguments of the structure {self.captured.in_tree}, got {arguments.tree};"
                 " plan again for other arguments"
             )
-        types = self.captured.graph.input_types
-        for leaf, name, type in zip(arguments.leaves, self.captured.leaf_names, types, strict=False):
-            aval = jax.typeof(leaf)
-            if aval.shape != type.shape or str(aval.dtype) != type.dtype:
+        for wanted, got in zip(self.captured.arguments.static, arguments.static, strict=True):
+            if wanted is not got and wanted != got:
                 raise ArgumentError(
-                    f"{self._name}: argument {name}: want {type}, got {aval.str_short()}; plan again for other types"
+                    f"{self._name}: want the static arguments that were planned for; plan again for others"
                 )
+        for position, leaf in enumerate(arguments.leaves):
+            self._check(position, leaf)
         return list(arguments.leaves)
+
+    def _check(self, position: int, leaf: Any) -> None:
+        type, aval = self.captured.graph.input_types[position], jax.typeof(leaf)
+        if aval.shape != type.shape or str(aval.dtype) != type.dtype:
+            name = self.captured.leaf_names[position]
+            raise ArgumentError(
+                f"{self._name}: argument {name}: want {type}, got {aval.str_short()}; plan again for other types"
+            )
 
     @property
     def places(self) -> list[str]:
@@ -85,6 +93,8 @@ class Convention:
             leaves = jax.tree.leaves(value)
             if len(leaves) != len(positions):
                 raise ArgumentError(f"prepare: {name} has {len(leaves)} arrays; want {len(positions)}")
+            for position, leaf in zip(positions, leaves, strict=True):
+                self._check(position, leaf)
             held.update(zip(positions, leaves, strict=True))
         return held
 
@@ -100,16 +110,20 @@ class Convention:
         if len(args) > len(want):
             raise ArgumentError(f"{self._name}: want {len(want)} arguments besides the frozen ones, got {len(args)}")
         given = {**dict(zip(want, args, strict=False)), **kwargs}
+        for name in given:
+            if name not in free:
+                raise ArgumentError(f"{self._name}: argument {name!r} is not one of {', '.join(free)}")
         leaves: list[Any] = []
-        frozen = {p for positions in self._frozen_leaves.values() for p in positions}
         for name, positions in self._leaves_of.items():
             if name in self._frozen_leaves:
                 continue
             if name not in given:
                 raise ArgumentError(f"{self._name}: argument {name} is missing")
             found = jax.tree.leaves(given[name])
-            if len(found) != len([p for p in positions if p not in frozen]):
+            if len(found) != len(positions):
                 raise ArgumentError(f"{self._name}: {name} has {len(found)} arrays; want {len(positions)}")
+            for position, leaf in zip(positions, found, strict=True):
+                self._check(position, leaf)
             leaves += found
         return leaves
 

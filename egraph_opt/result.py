@@ -56,6 +56,10 @@ class Result:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the chosen program; arguments as for the original, of the types that were planned for."""
         with self.convention.precision():
+            if self.captured.arguments.static:  # JAX's jit could not take them along: they may be of any kind
+                leaves = self.convention.leaves(args, kwargs)
+                outputs = self._jitted_flat([*leaves, *self.captured.constants])
+                return jax.tree.unflatten(self.captured.out_tree, outputs)
             return self._jitted(self.captured.constants, args, kwargs)
 
     def __str__(self) -> str:
@@ -153,3 +157,7 @@ class Result:
     @cached_property
     def _jitted(self) -> Any:
         return jax.jit(self.traceable)
+
+    @cached_property
+    def _jitted_flat(self) -> Any:
+        return jax.jit(self.flat)

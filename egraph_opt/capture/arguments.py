@@ -49,6 +49,11 @@ class Arguments:
     names: tuple[str, ...]
     whole: tuple[Any, tuple[bool, ...]] = field(repr=False)
 
+    @property
+    def has_static_leaves(self) -> bool:
+        """Whether an argument that was not declared static holds a leaf that is no array."""
+        return any(not isinstance(value, _Box) for value in self.static)
+
     @staticmethod
     def flatten(
         fn: Callable[..., Any],
