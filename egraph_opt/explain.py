@@ -23,7 +23,7 @@ def explain(result: Result) -> str:
         return "\n".join(lines)
     lines.append(
         f"{quantity(report.flops_before, 'flop')} became {quantity(report.flops_after, 'flop')}"
-        f" ({ratio(report.flops_before, report.flops_after)} fewer)"
+        f" ({ratio(report.flops_before, report.flops_after)} less)"
     )
     laws = {rule.name: rule for rule in _rules(result)}
     for name, count in sorted(report.rules_fired.items(), key=lambda item: (-item[1], item[0])):

@@ -5,6 +5,7 @@ Each is a function as people write it, exported with ``jax.export``. Weights are
 only. README.md here says what they are and what to expect of them.
 """
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def pinn_mlp(params: list[tuple[jax.Array, jax.Array]], points: jax.Array) -> ja
 def pinn_types(dim: int = 10, width: int = 128, depth: int = 3, batch: int = 256) -> tuple[Any, ...]:
     """Types of params and points: the ten-dimensional Poisson problem that the literature on such networks uses."""
     sizes = [dim, *[width] * depth, 1]
-    params = [(float32(m, n), float32(n)) for m, n in zip(sizes[:-1], sizes[1:], strict=True)]
+    params = [(float32(m, n), float32(n)) for m, n in itertools.pairwise(sizes)]
     return params, float32(batch, dim)
 
 
