@@ -163,7 +163,7 @@ def _saturate_and_extract(
         return extract(table(saturation, options.cost)[0], WATCH_SECONDS).cost
 
     start = time.perf_counter()
-    saturation = Saturation(graph, options.rules, limits, price, options.numerics)
+    saturation = Saturation(graph, options.rules, limits, price, options.numerics, fixed)
     try:
         found.saturation = saturation.report
         snapshot = saturation.run()

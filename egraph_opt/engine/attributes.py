@@ -8,6 +8,7 @@ so a row never changes. One record each; adding a function is adding a row at th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -99,6 +100,13 @@ def _regroup(outer: str, inner: str, position: int, keep: int) -> Result:
     return {"pair": found[0], "rest": found[1]} if found else None
 
 
+def _merge_frozen(outer: str, inner: str, position: int, keep: int) -> Result:
+    found = spec_algebra.regroup(outer, inner, position, keep, math.inf)
+    if not found or Spec.parse(found[1]).flops > Spec.parse(outer).flops + Spec.parse(inner).flops:
+        return None
+    return {"pair": found[0], "rest": found[1]}
+
+
 def _shrinks_sum(spec: str) -> Result:
     parsed = Spec.parse(spec)
     return parsed.count(parsed.output) <= parsed.count(parsed.inputs[0])
@@ -142,6 +150,13 @@ FUNCTIONS: Mapping[str, AttributeFunction] = {
         AttributeFunction("untranspose", (_S, _S), ("",), _untranspose, "product spec whose transpose is undone"),
         AttributeFunction(
             "regroup", (_S, _S, _I, _I), ("pair", "rest"), _regroup, "another grouping of three operands, if no dearer"
+        ),
+        AttributeFunction(
+            "merge-frozen",
+            (_S, _S, _I, _I),
+            ("pair", "rest"),
+            _merge_frozen,
+            "another grouping of three operands whose new pair is free: what is left is no dearer",
         ),
         AttributeFunction("swap", (_S,), ("",), spec_algebra.swap, "the product with its operands exchanged"),
         AttributeFunction("relate", (_S, _S), ("",), spec_algebra.relate, "permutation between two results"),

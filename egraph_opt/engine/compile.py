@@ -70,12 +70,16 @@ def mentioned(rule: Rule) -> tuple[set[str], set[str]]:
     return {h for f in rule.facts for h in heads(f)}, {h for a in rule.actions for h in heads(a)}
 
 
+FROZEN = "frozen"
+"""Relation of the classes that frozen inputs and constants alone determine: work on them is done once."""
+
+
 def active(rules: Iterable[Rule], present: Iterable[str], constructors: Mapping[str, Constructor]) -> list[Rule]:
-    """Rules that can ever fire, given the constructors in the graph."""
+    """Rules that can ever fire, given the constructors (and ``FROZEN``, if anything is) in the graph."""
     have, left, chosen = set(present), list(rules), set[str]()
     order = [rule.name for rule in left]
     while True:
-        found = [r for r in left if all(h in have for h in mentioned(r)[0] if h in constructors)]
+        found = [r for r in left if all(h in have for h in mentioned(r)[0] if h in constructors or h == FROZEN)]
         if not found:
             return sorted((r for r in rules if r.name in chosen), key=lambda r: order.index(r.name))
         for rule in found:

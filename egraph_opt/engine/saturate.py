@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from egraph_opt.engine.attributes import FUNCTIONS
-from egraph_opt.engine.compile import Constructor, active, compile_rules, mentioned
+from egraph_opt.engine.compile import FROZEN, Constructor, active, compile_rules, mentioned
 from egraph_opt.engine.encode import Encoder, declarations, loaders, vocabulary
 from egraph_opt.engine.limits import Clock, Limits, RuleStatistics, SaturationReport
 from egraph_opt.engine.rule import Rule, RuleSet
@@ -26,6 +26,11 @@ from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 
 NORMALIZE = "normalize"
+
+FROZEN_FACTS = (
+    f"(relation {FROZEN} (T)) (relation load.{FROZEN} (i64))"
+    f" (rule ((load.{FROZEN} n) (= x (node n))) (({FROZEN} x)) :ruleset load)"
+)
 
 WATCH_EVERY = 2
 """Iterations between two looks at the price of the best program."""
@@ -41,6 +46,7 @@ class Saturation:
         price: ``price(saturation)`` of the best program in the last snapshot; a search whose price no longer falls
             ends early.
         numerics: class of what is done to sums between iterations; that of the rules is the rule set's own.
+        frozen: input positions whose values stay the same between calls; rules may ask for ``(frozen ?x)``.
     """
 
     def __init__(
@@ -50,6 +56,7 @@ class Saturation:
         limits: Limits,
         price: Callable[[Saturation], float] | None = None,
         numerics: Numerics = Numerics.REASSOCIATE,
+        frozen: Collection[int] = (),
     ) -> None:
         self.graph, self.limits = graph, limits
         self._price, self._best_price, self._stalled = price, math.inf, 0
@@ -60,7 +67,7 @@ class Saturation:
         self.encoder = Encoder(spoken)
         tables, self.numbers = self.encoder.rows(graph)
         present = set(self.encoder.constructors)
-        self.rules: list[Rule] = active(rules, present, words)
+        self.rules: list[Rule] = active(rules, present | ({FROZEN} if frozen else set()), words)
         made = {h for rule in self.rules for part in mentioned(rule) for h in part if h in words}
         self.constructors: dict[str, Constructor] = {
             **{name: words.get(name) or self.encoder.constructors[name] for name in sorted(present)},
@@ -78,11 +85,17 @@ class Saturation:
                         "(sort T) (ruleset load) (function node (i64) T :merge old)",
                         declarations(self.constructors),
                         loaders(self.constructors),
+                        FROZEN_FACTS if frozen else "",
                         self._program.text,
                     )
                 )
             )
             self._load(tables)
+            if frozen:
+                fixed = [graph.inputs[p] for p in frozen]
+                fixed += [n for n, node in enumerate(graph.nodes) if node.op == "constant"]
+                rows = [(self.numbers[n],) for n in fixed]
+                self.session.load({f"load.{FROZEN}": rows}, "(run-schedule (saturate (run load)))")
 
     def run(self) -> Snapshot:
         """Grow until a fixpoint or a limit; the e-graph as it then stands."""
