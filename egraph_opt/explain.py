@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+import difflib
 from collections import Counter
 
 from egraph_opt.cost import count_node
 from egraph_opt.engine import RuleSet
-from egraph_opt.errors import ArgumentError
 from egraph_opt.ir import Graph
 from egraph_opt.report import quantity, ratio
 from egraph_opt.result import Result
@@ -39,28 +39,29 @@ def explain(result: Result) -> str:
 
 
 def why_not(result: Result, name: str) -> str:
-    """Why a rule left no node in the chosen program.
-
-    Raises:
-        ArgumentError: no rule has this name.
-    """
-    every = {rule.name: rule for rule in (result.options.rules or RuleSet.shipped())}
+    """Why a rule left no node in the chosen program: absent, not admitted, guard false, dearer, or out of budget."""
+    report = result.report
+    every = {rule.name: rule for rule in _rules(result)}
     if name not in every:
-        raise ArgumentError(f"why_not: no rule {name!r}; there are {', '.join(sorted(every))}")
-    if name in result.report.rules_fired:
-        return f"{name} made {result.report.rules_fired[name]} nodes of the chosen program"
+        close = difflib.get_close_matches(name, every, 3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else ""
+        return f"{name}: absent, no rule has this name{hint}"
+    if name in report.rules_fired:
+        return f"{name}: it is there, it made {report.rules_fired[name]} nodes of the chosen program"
     rule = every[name]
     if rule.numerics > result.options.numerics:
-        return f"{name} is of class {rule.numerics.name.lower()}; numerics={result.report.numerics!r} does not admit it"
+        return f"{name}: of class {rule.numerics.name.lower()}, which numerics={report.numerics!r} does not admit"
     statistics = result.search.saturation.rules.get(name)
+    short = report.stop_reason in ("time", "nodes", "iterations")
     if statistics is None or not statistics.matches:
-        return f"{name}: its pattern or its conditions held nowhere in {result.report.enodes} e-nodes"
-    ending = result.report.stop_reason
-    if not result.report.improved:
-        return f"{name} matched {statistics.matches} times; {result.report.decision}"
+        later = f"; the budget ran out ({report.stop_reason}), more might match later" if short else ""
+        return f"{name}: its pattern is absent or a guard false everywhere in {report.enodes} e-nodes{later}"
+    if not report.improved:
+        return f"{name}: it matched {statistics.matches} times, but {report.decision}"
+    later = f"; the budget ran out ({report.stop_reason})" if short else ""
     return (
-        f"{name} matched {statistics.matches} times, but what it made is equal and dearer by the"
-        f" {result.report.cost_model} model (search: {ending})"
+        f"{name}: it matched {statistics.matches} times, but what it made is equal and dearer by the"
+        f" {report.cost_model} model, or another rule made it first{later}"
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 import jax
@@ -190,6 +191,8 @@ def _race(
     times = [timing.loop_seconds or timing.seconds for timing in measured.timings]
     report.noise = measured.loop_noise if measured.in_loop else measured.noise
     report.seconds_before, report.seconds_after = times[0], times[index]
+    pairs = zip(*(t.loop_samples or t.samples for t in (measured.timings[0], measured.timings[index])), strict=True)
+    report.paired_speedup = median(before / max(after, 1e-12) for before, after in pairs)
     report.seconds_compile = tuple(timing.compile_seconds for timing in measured.timings)
     report.decision = f"{'the original' if index == 0 else 'the optimised program'}: {why}"
     for place, contender in enumerate(contenders, 1):

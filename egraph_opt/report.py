@@ -29,6 +29,7 @@ class Report:
         nodes_after: of the chosen program.
         seconds_before: measured median [s], or None when not measured.
         seconds_after: of the chosen program [s], or None.
+        paired_speedup: median over the rounds of the ratio of the two times, or None; drift of the machine cancels.
         noise: relative difference between two halves of the original's own samples, or None.
         predicted_before: run time by the cost model [s, or the model's own unit].
         predicted_after: of the chosen program.
@@ -68,6 +69,7 @@ class Report:
     nodes_after: int = 0
     seconds_before: float | None = None
     seconds_after: float | None = None
+    paired_speedup: float | None = None
     noise: float | None = None
     predicted_before: float = 0.0
     predicted_after: float = 0.0
@@ -94,10 +96,11 @@ class Report:
 
     @property
     def speedup(self) -> float | None:
-        """Measured time of the original over that of the chosen program."""
+        """Measured time of the original over that of the chosen program, the less favourable of two estimates."""
         if not self.seconds_before or not self.seconds_after:
             return None
-        return self.seconds_before / self.seconds_after
+        whole = self.seconds_before / self.seconds_after
+        return min(whole, self.paired_speedup or whole)
 
     @property
     def headline(self) -> str:
@@ -138,8 +141,8 @@ class Report:
              ratio(self.transcendentals_before, self.transcendentals_after)),
             ("graph nodes", str(self.nodes_before), str(self.nodes_after), ratio(self.nodes_before, self.nodes_after)),
         ]  # fmt: skip
-        before, after = self.seconds_before, self.seconds_after
-        rows.append(("time", duration(before), duration(after), ratio(before or 0.0, after or 0.0) if after else ""))
+        gain = "" if self.speedup is None else ratio(self.speedup, 1.0)
+        rows.append(("time", duration(self.seconds_before), duration(self.seconds_after), gain))
         if self.verified:
             rows.append(("error vs float64", _small(self.error_before), _small(self.error_after), ""))
         return rows

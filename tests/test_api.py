@@ -265,12 +265,12 @@ class TestPlan:
 
     def test_why_not(self):
         result = optimize(chain).plan(A, B, X)
+        for rule in egraph_opt.RuleSet.shipped():
+            word = "it made" if rule.name in result.report.rules_fired else ": "
+            assert word in result.why_not(rule.name)
+        assert "no rule has this name" in result.why_not("no-such-rule")
         fired = next(iter(result.report.rules_fired))
-        others = [rule.name for rule in egraph_opt.RuleSet.shipped() if rule.name not in result.report.rules_fired]
-        assert "made" in result.why_not(fired)
-        assert others[0] in result.why_not(others[0])
-        with pytest.raises(ArgumentError, match="no rule 'no-such-rule'"):
-            result.why_not("no-such-rule")
+        assert f"did you mean {fired}" in result.why_not(fired + "s")
 
     def test_wrong_calls(self):
         result = optimize(chain).plan(A, B, X)

@@ -70,3 +70,14 @@ def test_demo_model_gains():
     assert result.report.flops_after < result.report.flops_before / 4
     want = model(*args)
     np.testing.assert_allclose(result(*args), want, rtol=1e-3, atol=1e-4 * float(jnp.abs(want).max()))
+
+
+def test_readme(monkeypatch, capsys, tmp_path):
+    pytest.importorskip("flatbuffers", reason="jax.export files need it")
+    text = (EXAMPLES.parent / "README.md").read_text()
+    program = tmp_path / "readme.py"
+    program.write_text(text.split("```python\n")[1].split("```")[0].replace("2000", "200"))
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(program), run_name="__main__")
+    assert "readme.py:6" in capsys.readouterr().out
+    assert {"model.jaxexport", "faster.jaxexport"} <= {path.name for path in tmp_path.iterdir()}
