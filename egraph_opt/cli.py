@@ -24,6 +24,7 @@ import jax
 
 from egraph_opt.api import load
 from egraph_opt.capture import capture
+from egraph_opt.cost import Device, Roofline
 from egraph_opt.engine import RuleSet
 from egraph_opt.errors import ArgumentError, EgraphOptError, OutputError
 from egraph_opt.frontends import write_atomically
@@ -123,13 +124,27 @@ def _explain(options: argparse.Namespace) -> int:
 def _rules(options: argparse.Namespace) -> int:
     rules = RuleSet.load(options.path) if options.path else RuleSet.shipped()
     if options.action == "check":
-        raise ArgumentError("rules check: checking by random trials is not there yet; 'rules lint' reads the files")
+        return _check_rules(rules)
     if options.action == "lint":
         _say(f"{len(rules)} rules, no faults")
         return 0
     for rule in rules:
         _say(f"{rule.name:28} {rule.numerics.name.lower():12} {Path(rule.path).name}:{rule.line}  {rule.law}")
     return 0
+
+
+def _check_rules(rules: RuleSet) -> int:
+    from egraph_opt.rule_check import PROGRAMS, check_rules
+
+    with _progress() as progress:
+        found = check_rules(rules, progress)
+    for line in found.wrong:
+        _say(f"wrong: {line}")
+    silent = [rule.name for rule in rules if not found.matches[rule.name]]
+    if silent:
+        _say(f"never matched, so nothing is known of them: {', '.join(silent)}")
+    _say(f"{len(rules)} rules on {len(PROGRAMS)} programs, {len(found.wrong)} faults")
+    return 1 if found.wrong else 0
 
 
 def _bench(options: argparse.Namespace) -> int:
@@ -157,7 +172,7 @@ def _plan(options: argparse.Namespace) -> Result:
         budget=options.budget,
         numerics=options.numerics,
         rules=options.rules,
-        cost=options.cost,
+        cost=Roofline(Device.load(options.cost)) if options.cost.endswith(".json") else options.cost,
         measure=False if options.no_measure else "auto",
         fold_constants=options.fold_constants,
         frozen=options.frozen,
@@ -226,7 +241,9 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--budget", type=_seconds, default=2.0, metavar="S", help="seconds of search (default 2)")
     search.add_argument("--numerics", default="reassociate", metavar="CLASS", help="exact, reassociate or finite")
     search.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")
-    search.add_argument("--cost", default="roofline", metavar="MODEL", help="roofline or flops")
+    search.add_argument(
+        "--cost", default="roofline", metavar="MODEL", help="roofline, flops, or what calibrate wrote (.json)"
+    )
     search.add_argument("--no-measure", action="store_true", help="trust the cost model, time nothing")
     search.add_argument("--fold-constants", action="store_true", help="use the values of arrays that the file holds")
     search.add_argument(

@@ -153,6 +153,24 @@ class TestOtherCommands:
         assert main(["rules", "lint"]) == 0
         assert "no faults" in capsys.readouterr().out
 
+    def test_rules_check(self, capsys, tmp_path):
+        assert main(["rules", "check"]) == 0
+        assert " 0 faults" in capsys.readouterr().out
+        wrong = tmp_path / "wrong.egg"
+        wrong.write_text(
+            ";; tanh x = x, which it is not.\n;; numerics: reassociate\n"
+            '(rewrite (Tanh ?x) ?x :name "tanh-is-nothing")\n'
+        )
+        assert main(["rules", "check", str(wrong)]) == 1
+        assert "tanh-is-nothing" in capsys.readouterr().out
+
+    def test_calibrated_cost(self, model, tmp_path, capsys):
+        from egraph_opt.cost import Device
+
+        device = tmp_path / "device.json"
+        device.write_text(Device.default("gpu").to_json())
+        assert main(["explain", str(model), "--cost", str(device), *QUICK]) == 0
+
     def test_version(self, capsys):
         with pytest.raises(SystemExit) as stop:
             main(["--version"])
@@ -249,6 +267,7 @@ class TestBadInput:
             (["--budget", "inf"], "inf"),
             (["--numerics", "sloppy"], "sloppy"),
             (["--cost", "vibes"], "vibes"),
+            (["--cost", "/nowhere/device.json"], "/nowhere/device.json"),
             (["--rules", "/nowhere/rules"], "/nowhere/rules"),
             (["--frozen", "arg7"], "arg7"),
             (["--magic"], "--magic"),
