@@ -13,6 +13,7 @@ from egraph_opt.ir import Graph, Spec
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import Scale
+from egraph_opt.ir.spec_algebra import is_factor
 from egraph_opt.ops import Trait, get_op
 
 
@@ -55,7 +56,7 @@ def _sum(emitter: Emitter, graph: Graph, number: int, uses: Sequence[int], place
             stack += [(r, scale) for r in reversed(inner.operands)]
             continue
         factor = _factor(graph, q)
-        if factor is not None and uses[q] == 1:
+        if factor is not None and is_factor(factor) and is_factor(scale) and uses[q] == 1:
             stack.append((inner.operands[0], scale * factor))
             continue
         terms[place[q]] = terms.get(place[q], 0) + scale

@@ -3,7 +3,7 @@
 
 The function draws its own steps while it runs: the generator starts afresh on every call, so that every trace of it is
 the same program. A step takes values from a pool, by shape and element type, and puts its results back. Comparisons
-and roundings are of arguments only, and with odd bounds: elsewhere an honest change of the last bit could turn them over.
+are of arguments only, and with odd bounds: elsewhere an honest change of the last bit could turn them over.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ def scale(rng: Rng, pool: Pool) -> Any:
 def einsum(rng: Rng, pool: Pool) -> Any:
     """An einsum over one to three values, with letters shared where sizes agree."""
     first = pool.pick(rng, ranked(0))
+    if first is None:
+        return None
     operands = [first]
     for _ in range(int(rng.integers(3))):
         other = pool.pick(rng, lambda y: number(y) and y.ndim <= 4 and y.dtype == first.dtype)
@@ -217,7 +219,7 @@ def divide(rng: Rng, pool: Pool) -> Any:
     if x is None:
         return None
     y = pool.pick(rng, lambda y: partners(x, y))
-    return x / (1 + y * y) if rng.random() < 0.7 else x / 3
+    return x / (1 + y * y) if y is not None and rng.random() < 0.7 else x / 3
 
 
 def extremes(rng: Rng, pool: Pool) -> Any:
@@ -250,6 +252,8 @@ def where(rng: Rng, pool: Pool) -> Any:
 
 def leaf(rng: Rng, pool: Pool) -> Any:
     like = pool.pick(rng, number)
+    if like is None:
+        return None
     n, m = int(rng.integers(1, 5)), int(rng.integers(0, 5))
     dtype = like.dtype
     kind = rng.integers(9)
@@ -412,7 +416,7 @@ KINDS = ("plain",) * 7 + ("grad",) * 2 + ("jacfwd", "jacrev", "hvp", "jvp", "vma
 
 
 def random_program(seed: int, double: bool = True, size: int | None = None, kind: str | None = None) -> Program:
-    """The program of a seed; ``double`` has float64 and complex128 where it else has float32, bfloat16 and complex64."""
+    """The program of a seed; ``double`` has 64-bit floats where it else has float32, bfloat16 and complex64."""
     rng = np.random.default_rng([seed, double])
     kind = kind or KINDS[rng.integers(len(KINDS))]
     count = size if size is not None else int(rng.integers(2, 12 if kind == "plain" else 8))

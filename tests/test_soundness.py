@@ -67,9 +67,9 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], str, int]] = {
     "scales": (lambda A, B, s: (0.25 * A) @ (s * B) * 4.0 - 3.0 * (A @ B) / 7.0, "ABs", 300),
     "shared operands": (shared, "ABxy", 500),
     "factors": (lambda A, B, C: A @ B + A @ C + B @ C + A * B + A * C, "ABC", 500),
-    "batched": (lambda P, Q, T: jnp.einsum("abij,abjk,abk->abi", P, Q, T), "PQT", 200),
+    "batched": (lambda p, q, t: jnp.einsum("abij,abjk,abk->abi", p, q, t), "PQT", 200),
     "rank 4": (
-        lambda P, Q, b: jnp.einsum("abij,cbjk,a->ck", P, Q, b) + jnp.einsum("abij,abjk->ik", P, Q).sum(),
+        lambda p, q, b: jnp.einsum("abij,cbjk,a->ck", p, q, b) + jnp.einsum("abij,abjk->ik", p, q).sum(),
         "PQb",
         600,
     ),

@@ -60,7 +60,7 @@ def _pure_cases(pure: spec_algebra.Pure) -> Result:
 
 
 def _compose(outer: str, inner: str) -> Result:
-    return spec_algebra.compose(outer, inner)
+    return spec_algebra.compose(outer, inner) if spec_algebra.mergeable(outer, inner) else None
 
 
 def _compose_product(outer: str, inner: str) -> Result:
@@ -87,7 +87,7 @@ def _absorb_link(outer: str, inner: str, position: int) -> Result:
 
 
 def _absorb(outer: str, inner: str, position: int) -> Result:
-    if not Spec.parse(inner).is_copy or _is_link(inner):
+    if not Spec.parse(inner).is_copy or _is_link(inner) or not spec_algebra.mergeable(outer, inner):
         return None
     pure = spec_algebra.absorb(outer, inner, position)
     if inner in (pure.before_x, pure.before_y) and pure.post is None:

@@ -19,7 +19,7 @@ from egraph_opt.ir.graph import Attrs, Builder, Node
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.sources import Sources
 from egraph_opt.ir.spec import Scale, Spec, canonical, identity
-from egraph_opt.ir.spec_algebra import Pure, absorb, compose, purify
+from egraph_opt.ir.spec_algebra import Pure, absorb, compose, mergeable, purify
 from egraph_opt.ir.types import TensorType, is_complex, is_floating, is_integer, itemsize
 
 Value = Any
@@ -85,7 +85,9 @@ class Emitter(Builder):
         """Sum of one or more tensors of equal type, in the order given."""
         if len(terms) == 1:
             return terms[0]
-        if len(terms) == 2 and terms[0] == terms[1]:
+        # A complex product with 2 makes NaN of infinity where the sum does not.
+        doubled = len(terms) == 2 and terms[0] == terms[1]
+        if doubled and (self.numerics >= Numerics.REASSOCIATE or not is_complex(self.type(terms[0]).dtype)):
             return self.scaled(terms[0], 2, sources)
         return self.add("add", tuple(terms), (), self.type(terms[0]), sources)
 
@@ -155,9 +157,8 @@ class Emitter(Builder):
             return x
         if node.op == "einsum" and len(node.operands) == 1:
             inner = Spec.parse(node.attr("spec"))
-            factors = outer.scale not in (1, -1) and inner.scale not in (1, -1)
-            exact = not factors and (not outer.summed or inner.is_permutation)
-            if inner.is_copy and (exact or self.numerics >= Numerics.REASSOCIATE):
+            fits = mergeable(spec, node.attr("spec"))
+            if inner.is_copy and fits and (self._is_ring(node.type.dtype) or _composes_exactly(outer, inner)):
                 return self._unary(compose(spec, node.attr("spec")), node.operands[0], sources)
         value = self.scalar_value(x)
         if value is not None and outer.scale != 1:
@@ -186,10 +187,10 @@ class Emitter(Builder):
             if node.op == "einsum" and len(node.operands) == 1:
                 inner = node.attr("spec")
                 parsed_inner = Spec.parse(inner)
-                exact = parsed_inner.scale in (1, -1) or self.numerics >= Numerics.REASSOCIATE
+                exact = self._is_ring(node.type.dtype) or _absorbs_exactly(parsed, parsed_inner, position)
                 # A diagonal that is read stays before the product: pure specs have distinct letters.
                 reads_diagonal = len(set(parsed_inner.inputs[0])) < len(parsed_inner.inputs[0])
-                if parsed_inner.is_copy and exact and not reads_diagonal:
+                if parsed_inner.is_copy and exact and not reads_diagonal and mergeable(spec, inner):
                     pure = absorb(spec, inner, position)
                     pair = (node.operands[0], other) if position == 0 else (other, node.operands[0])
                     return self._pure(pure, *pair, sources)
@@ -199,6 +200,10 @@ class Emitter(Builder):
             parsed = Spec.parse(spec)
         type = self.type(x).with_shape(parsed.shape)
         return self.add("einsum", (x, y), (("spec", spec),), type, sources)
+
+    def _is_ring(self, dtype: str) -> bool:
+        """Whether the laws of a ring may be used: for floats they hold up to rounding, infinities and signed zeros."""
+        return self.numerics >= Numerics.REASSOCIATE or is_integer(dtype)
 
     def _thin(self, x: int) -> int:
         value = self.uniform_scalar(x)
@@ -219,6 +224,26 @@ class Emitter(Builder):
         spec = Spec.parse(text)
         plain = len(set(spec.output)) == len(spec.output) and len(set(spec.inputs[0])) == len(spec.inputs[0])
         return text if spec.is_copy and plain and spec.scale == 1 else None
+
+
+def _composes_exactly(outer: Spec, inner: Spec) -> bool:
+    """Whether a copying einsum may go into the one after it without a change of any bit."""
+    if outer.summed:
+        return inner.is_permutation and inner.scale == 1
+    if outer.scale < 0 and not inner.has_distinct_output:
+        return False  # minus the zeros beside a diagonal
+    return outer.scale in (1, -1) or inner.scale in (1, -1)
+
+
+def _absorbs_exactly(product: Spec, inner: Spec, position: int) -> bool:
+    """Whether a copying einsum of an operand may go into the product without a change of any bit."""
+    if not inner.has_distinct_output or inner.scale not in (1, -1):
+        return False  # the zeros beside a diagonal times NaN are NaN
+    if inner.scale == -1 and product.summed:
+        return False  # a sum of zeros is +0
+    word = product.inputs[position]
+    repeated = {word[inner.output.index(c)] for c in inner.broadcast}
+    return not repeated & set(product.summed)
 
 
 def scalar(value: Value, dtype: str) -> Value:

@@ -93,6 +93,11 @@ class Spec:
         return len(self.inputs) == 1 and set(self.inputs[0]) <= set(self.output)
 
     @property
+    def has_distinct_output(self) -> bool:
+        """Whether no diagonal is written."""
+        return len(set(self.output)) == len(self.output)
+
+    @property
     def is_pure(self) -> bool:
         """Two operands in normal form: see ``spec_algebra.purify``."""
         if len(self.inputs) != 2 or self.scale != 1:

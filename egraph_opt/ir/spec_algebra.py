@@ -15,6 +15,12 @@ from egraph_opt.ir.spec import Scale, Spec, canonical
 
 _cache = functools.cache
 
+LARGEST = 1e150
+"""Factors beyond this one, and below one over it, are not merged."""
+
+MAX_LINK = 16.0
+"""Largest factor, and one over the smallest, that is taken for exact in both directions."""
+
 PRIVATE_LETTERS = 0x1000
 """Code point from which letters of an inner spec are named that the outer one does not see."""
 
@@ -136,9 +142,22 @@ def inverse(spec: str) -> str | None:
     return canonical([s.output], s.inputs[0], s.sizes, scale)
 
 
+@_cache
+def mergeable(outer: str, inner: str) -> bool:
+    """Whether the product of the factors of two specs is a factor too."""
+    return all(is_factor(Spec.parse(s).scale) for s in (outer, inner))
+
+
+def is_factor(scale: Scale) -> bool:
+    """Whether a factor may be merged with another one: their product neither overflows nor vanishes."""
+    return 1 / LARGEST <= abs(scale) <= LARGEST
+
+
 def _is_power_of_two(scale: Scale) -> bool:
     if scale in (1, -1):
         return True
+    if not 1 / MAX_LINK <= abs(scale) <= MAX_LINK:
+        return False  # what is scaled may have overflowed or vanished: it does not determine the other
     return isinstance(scale, float) and scale != 0 and float.hex(abs(scale)).startswith("0x1.0000000000000p")
 
 

@@ -10,7 +10,7 @@ from egraph_opt.ir import Spec
 from egraph_opt.ir.spec_algebra import purify
 from egraph_opt.ir.types import is_integer
 from egraph_opt.lower.literals import ADD, ATOM, MUL, UNARY, Expr, call, dtype_text, scalar_text, typed_text
-from egraph_opt.ops.contract import NARROW_FLOATS, typed_scale
+from egraph_opt.ops.contract import NARROW_FLOATS, factors, typed_scale
 
 
 def product_text(x: Expr, y: Expr, spec: Spec, dtype: str, options: dict[str, str]) -> Expr:
@@ -162,7 +162,9 @@ def _scaled(x: Expr, spec: Spec, dtype: str) -> Expr:
     scale = typed_scale(spec.scale, dtype).item() if is_integer(dtype) else spec.scale
     if is_integer(dtype) and abs(scale) >= 2**31:  # more than JAX takes as a Python number
         return Expr(f"{typed_text(scale, dtype)} * {x.at(MUL + 1)}", MUL)
-    return Expr(f"{Expr(scalar_text(scale, dtype), UNARY).at(MUL)} * {x.at(MUL + 1)}", MUL)
+    for factor in factors(scale, dtype):
+        x = Expr(f"{Expr(scalar_text(factor, dtype), UNARY).at(MUL)} * {x.at(MUL + 1)}", MUL)
+    return x
 
 
 def _spread(x: Expr, order: str, output: str) -> Expr:

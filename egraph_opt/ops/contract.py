@@ -8,8 +8,10 @@ so that infinities and NaN beside them do not spread.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from jax import lax
 
@@ -147,11 +149,32 @@ def _sum(x: Any, axes: tuple[int, ...]) -> Any:
 
 
 def _scaled(x: Any, scale: Scale) -> Any:
-    if scale == 1:
-        return x
     if scale == -1:
         return lax.neg(x)
-    return lax.mul(x, typed_scale(scale, x.dtype))  # a scalar may stand for a tensor
+    for factor in factors(scale, x.dtype):
+        x = lax.mul(x, typed_scale(factor, x.dtype))  # a scalar may stand for a tensor
+    return x
+
+
+def factors(scale: Scale, dtype: Any) -> list[Scale]:
+    """The factor, or two or more whose product it is: factors that were merged may leave the range of the type."""
+    if scale == 1:
+        return []
+    if _is_held(scale, np.dtype(dtype)):
+        return [scale]
+    root = math.sqrt(abs(scale))
+    return factors(root, dtype) + factors(math.copysign(root, scale), dtype)
+
+
+def _is_held(scale: Scale, dtype: np.dtype[Any]) -> bool:
+    """Whether the element type has the number, in full precision or exactly."""
+    if np.issubdtype(dtype, np.integer) or not math.isfinite(scale):
+        return True
+    limits: Any = ml_dtypes.finfo(np.finfo(dtype).dtype if dtype.kind == "c" else dtype)  # type: ignore[no-untyped-call]
+    if float(limits.smallest_normal) <= abs(scale) <= float(limits.max):
+        return True
+    with np.errstate(all="ignore"):
+        return float(np.array(scale).astype(limits.dtype)) == scale
 
 
 def typed_scale(scale: Scale, dtype: Any) -> Any:
