@@ -16,7 +16,7 @@ from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
 from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
 from egraph_opt.engine.decode import Prices, decode, inherit_sources, sources_of
 from egraph_opt.errors import EngineError, ExtractionError
-from egraph_opt.extract import Extraction, Table, extract
+from egraph_opt.extract import EXTRACTORS, Extraction, Table, extract
 from egraph_opt.ir import Builder, Graph, Node
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.normalise import normalise
@@ -160,7 +160,7 @@ def _saturate_and_extract(
         return Table(rows, saturation.roots(), len(snapshot.classes)), enodes
 
     def price(saturation: Saturation) -> float:
-        return extract(table(saturation, options.cost)[0], WATCH_SECONDS).cost
+        return EXTRACTORS["local-search"].function(table(saturation, options.cost)[0], WATCH_SECONDS).cost
 
     start = time.perf_counter()
     saturation = Saturation(graph, options.rules, limits, price, options.numerics, fixed)

@@ -7,6 +7,7 @@ compile one query per node. Errors and Rust panics leave here as ``EngineError``
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import weakref
@@ -20,13 +21,17 @@ from egraph_opt.errors import EngineError
 
 Row = tuple[str | int, ...]
 
+MEMORY_FOLDER = "/dev/shm"
+"""Rows are handed over in hundreds of small files; in memory, where the system has such a folder."""
+
 
 class Session:
     """One egglog e-graph; ``close()``, or dropping it, removes the folder through which rows are handed over."""
 
     def __init__(self) -> None:
         self._egraph = bindings.EGraph()
-        self._folder = Path(tempfile.mkdtemp(prefix="egraph_opt-"))
+        memory = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
+        self._folder = Path(tempfile.mkdtemp(prefix="egraph_opt-", dir=memory))
         self.close = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._files = 0
 

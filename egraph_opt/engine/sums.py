@@ -17,6 +17,7 @@ from egraph_opt.engine.session import Row
 from egraph_opt.engine.snapshot import ENode, Snapshot
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import Scale, Spec, identity
+from egraph_opt.ir.spec_algebra import is_factor
 
 MAX_TERMS = 200
 Terms = dict[int, Scale]
@@ -43,6 +44,7 @@ class Sums:
         self._snapshot = snapshot
         self._rows: dict[str, list[Row]] = {}
         self._made: dict[tuple[str, str, tuple[int, ...]], int] = {}
+        self._flat: dict[int, Terms] = {}
         self._number: dict[int, int] = {}
         for number, c in snapshot.of_number.items():
             if number < self._number.get(c, 1 << 60):
@@ -51,7 +53,7 @@ class Sums:
         for c, nodes in enumerate(snapshot.classes):
             if not any(node.constructor == ADD for node in nodes) or snapshot.types[c] is None:
                 continue  # a class without a well-founded e-node is of no use to anyone
-            terms = self._terms(c, 1, frozenset())
+            terms = self._terms(c)
             if len(terms) > MAX_TERMS or not self._is_kept(terms):
                 continue
             unions += [(self._name(c), tree) for tree in self._trees(c, terms)]
@@ -59,7 +61,8 @@ class Sums:
 
     def _is_kept(self, terms: Terms) -> bool:
         """Whether the sum may be written by its coefficients: x - x is zero for finite x only."""
-        return self._numerics >= Numerics.FINITE or all(terms.values())
+        zeros = self._numerics >= Numerics.FINITE
+        return all((zeros and k == 0) or is_factor(k) for k in terms.values())
 
     def _trees(self, c: int, terms: Terms) -> list[int]:
         """Numbers of the trees that class ``c`` equals and that were not proposed before."""
@@ -81,24 +84,30 @@ class Sums:
             trees += [self._factored(terms, groups, start, shape) for start in range(min(2, len(groups)))]
         return trees
 
-    def _terms(self, c: int, scale: Scale, path: frozenset[int]) -> Terms:
+    def _terms(self, c: int) -> Terms:
         """Terms of a class with their coefficients, through sums and multiples of sums."""
+        known = self._flat.get(c)
+        if known is None:
+            self._flat[c] = {c: 1}  # what a cycle leads back to is a term
+            self._flat[c] = known = self._open(c)
+        return known
+
+    def _open(self, c: int) -> Terms:
         snapshot = self._snapshot
         name = self._name(c)
         if name not in self._first:
             found = self._definition(c)
             if found is None:
-                return {c: scale}
+                return {c: 1}
             self._first[name] = [(self._name(q), k) for q, k in found]
         parts = [(snapshot.of_number.get(n), k) for n, k in self._first[name]]
-        inside = path | {c}
-        if any(q is None or q in inside or snapshot.types[q] is None for q, _ in parts):
-            return {c: scale}
+        if any(q is None or q == c or snapshot.types[q] is None for q, _ in parts):
+            return {c: 1}
         total: Terms = {}
         for q, k in parts:
             assert q is not None
-            for term, coefficient in self._terms(q, scale * k, inside).items():
-                total[term] = total.get(term, 0) + coefficient
+            for term, coefficient in self._terms(q).items():
+                total[term] = total.get(term, 0) + k * coefficient
             if len(total) > MAX_TERMS:
                 break
         return total
