@@ -68,6 +68,16 @@ def test_an_identity_matrix_disappears_from_products() -> None:
     assert graph.outputs == graph.inputs
 
 
+def test_selection_by_a_constant_is_decided() -> None:
+    emitter = Emitter()
+    x, y = emitter.input(T), emitter.input(T)
+    true, nan = emitter.constant(True, "bool"), emitter.constant(float("nan"), "float32")
+    kept = emitter.elementwise("select_n", [true, y, x], (), T)
+    filled = emitter.elementwise("select_n", [true, y, nan], (), T)
+    assert kept == x
+    assert emitter.uniform_scalar(filled) == nan
+
+
 def test_normal_form_is_a_fixpoint() -> None:
     graph = raw_sum(Numerics.REASSOCIATE)
     assert normalise(graph) == graph

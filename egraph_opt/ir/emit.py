@@ -108,6 +108,9 @@ class Emitter(Builder):
     ) -> int:
         """An elementwise op; what all operands share as a broadcast or a transpose is done after it."""
         operands = [self._thin(x) for x in operands]
+        picked = self._picked(op, operands)
+        if picked is not None:
+            return picked if self.type(picked).shape == type.shape else self.broadcast(picked, "", type.shape, sources)
         spec = self._shared_copy(operands)
         if spec is not None:
             inner = [x if not self.type(x).shape else self.nodes[x].operands[0] for x in operands]
@@ -208,6 +211,11 @@ class Emitter(Builder):
     def _thin(self, x: int) -> int:
         value = self.uniform_scalar(x)
         return x if value is None else value
+
+    def _picked(self, op: str, operands: Sequence[int]) -> int | None:
+        """The case that a selection by a constant takes."""
+        which = self.scalar_value(operands[0]) if op == "select_n" else None
+        return None if which is None else operands[1 + int(which)]
 
     def _shared_copy(self, operands: Sequence[int]) -> str | None:
         specs = set()
