@@ -7,7 +7,7 @@ become one n-ary sum with its terms collected and sorted, so that the e-graph ne
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from egraph_opt.ir import Graph, Spec
 from egraph_opt.ir.emit import Emitter
@@ -25,14 +25,16 @@ def normalise(graph: Graph, numerics: Numerics = Numerics.REASSOCIATE) -> Graph:
         numerics: class of the changes that are allowed.
     """
     emitter = Emitter(numerics)
-    uses = graph.use_counts()
+    inside = _inside_sums(graph) if numerics >= Numerics.REASSOCIATE else {}
     place: list[int] = []
     names = dict(zip(graph.inputs, graph.names or [""] * len(graph.inputs), strict=True))
     for number, node in enumerate(graph.nodes):
         if node.op == "input":
             place.append(emitter.input(node.type, names[number]))
+        elif number in inside:
+            place.append(-1)
         elif node.op == "add" and numerics >= Numerics.REASSOCIATE:
-            place.append(_sum(emitter, graph, number, uses, place))
+            place.append(_sum(emitter, graph, number, inside, place))
         else:
             operands = [place[q] for q in node.operands]
             place.append(emitter.emit(node, operands, Trait.ELEMENTWISE in get_op(node.op).traits))
@@ -44,27 +46,40 @@ def normalise(graph: Graph, numerics: Numerics = Numerics.REASSOCIATE) -> Graph:
     )
 
 
-def _sum(emitter: Emitter, graph: Graph, number: int, uses: Sequence[int], place: Sequence[int]) -> int:
+def _inside_sums(graph: Graph) -> dict[int, Scale]:
+    """Nodes that only one sum reads, as a part of it: inner sums and multiples, with their factors in that sum."""
+    uses = graph.use_counts()
+    reader: dict[int, int] = {q: number for number, node in enumerate(graph.nodes) for q in node.operands}
+    inside: dict[int, Scale] = {}
+    for number in range(len(graph.nodes) - 1, -1, -1):
+        outer = reader.get(number, -1)
+        if uses[number] != 1 or outer < 0 or not (outer in inside or graph.nodes[outer].op == "add"):
+            continue
+        factor = 1 if graph.nodes[number].op == "add" else _factor(graph, number)
+        scale = inside.get(outer, 1)
+        if factor is not None and is_factor(factor) and is_factor(scale * factor):
+            inside[number] = scale * factor
+    return inside
+
+
+def _sum(emitter: Emitter, graph: Graph, number: int, inside: Mapping[int, Scale], place: Sequence[int]) -> int:
     """The sum at ``number`` with inner sums opened, equal terms collected, terms in order of their nodes."""
     node = graph.nodes[number]
-    terms: dict[int, Scale] = {}
+    written: list[tuple[int, Scale]] = []
     stack: list[tuple[int, Scale]] = [(q, 1) for q in reversed(node.operands)]
     while stack:
         q, scale = stack.pop()
-        inner = graph.nodes[q]
-        if inner.op == "add" and uses[q] == 1:
-            stack += [(r, scale) for r in reversed(inner.operands)]
-            continue
-        factor = _factor(graph, q)
-        if factor is not None and is_factor(factor) and is_factor(scale) and uses[q] == 1:
-            stack.append((inner.operands[0], scale * factor))
-            continue
-        terms[place[q]] = terms.get(place[q], 0) + scale
-    kept = [(q, scale) for q, scale in sorted(terms.items()) if scale != 0]
-    if len(kept) < len(terms):  # x - x is zero for finite x only: keep what was written
-        return emitter.sum_of([place[q] for q in node.operands], node.sources)
-    scaled = [emitter.scaled(q, scale, node.sources) for q, scale in kept]
-    return emitter.sum_of(scaled, node.sources)
+        if q in inside:
+            stack += [(r, inside[q]) for r in reversed(graph.nodes[q].operands)]
+        else:
+            written.append((place[q], scale))
+    terms: dict[int, Scale] = {}
+    for q, scale in written:
+        terms[q] = terms.get(q, 0) + scale
+    if all(map(is_factor, terms.values())):
+        written = sorted(terms.items())
+    # Else x - x is zero for finite x only: what was written is kept.
+    return emitter.sum_of([emitter.scaled(q, scale, node.sources) for q, scale in written], node.sources)
 
 
 def _factor(graph: Graph, number: int) -> Scale | None:

@@ -26,6 +26,10 @@ TOLERANCE = 1e-9
 """Of values in double precision, relative to the largest value of the class and of the e-node's operands."""
 
 
+SMALL = 1e-4
+"""Values below are taken for what cancellation left over of values of order one."""
+
+
 def faults(
     graph: Graph,
     inputs: Sequence[Any],
@@ -65,7 +69,7 @@ def disagreements(
         for enode in enodes:
             if enode == snapshot.definition[c] or c not in values or any(q not in values for q in enode.children):
                 continue
-            scale = max((_largest(v) for q in (c, *enode.children) for v in values[q]), default=0.0)
+            scale = max(SMALL, *(_largest(v) for q in (c, *enode.children) for v in values[q]))
             for want, got in zip(values[c], evaluation.run(c, enode), strict=True):
                 problem = _difference(want, got, scale)
                 if problem:
