@@ -300,14 +300,30 @@ class TestBadInput:
         assert "keyword" in refused(capfd, "inspect", path)
 
 
+MARKED = """
+import os, pathlib, sys
+from egraph_opt.cli import main
+from egraph_opt.engine import Saturation
+
+saturate = Saturation.run
+
+def run(self):
+    pathlib.Path(os.environ["MARK"]).touch()
+    return saturate(self)
+
+Saturation.run = run
+sys.exit(main())
+"""
+"""The command, telling by a file that the search has begun."""
+
+
 class TestProcess:
     """What only a process of its own can show."""
 
     def start(self, folder: Path, *arguments: object) -> subprocess.Popen[str]:
-        environment = {**os.environ, "TMPDIR": str(folder)}
-        command = [sys.executable, "-c", "import sys; from egraph_opt.cli import main; sys.exit(main())"]
+        environment = {**os.environ, "TMPDIR": str(folder), "MARK": str(folder.parent / "mark")}
         return subprocess.Popen(
-            [*command, *map(str, arguments)],
+            [sys.executable, "-c", MARKED, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -321,9 +337,9 @@ class TestProcess:
         model, out = EXAMPLES / "pinn_mlp.jaxexport", outputs / "out.jaxexport"
         process = self.start(scratch, "optimize", model, "-o", out, "--report", outputs / "r.html", "--budget", "60")
         deadline = time.monotonic() + 60
-        while not any(scratch.iterdir()) and time.monotonic() < deadline:  # the engine's exchange folder
+        while not (tmp_path / "mark").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(0.5)
+        time.sleep(0.2)
         process.send_signal(signal.SIGINT)
         out_text, err = process.communicate(timeout=60)
         assert process.returncode == 2, err
