@@ -83,6 +83,19 @@ def test_work_on_frozen_inputs_is_free() -> None:
     assert np.allclose(lower_graph(parts.run)([x, *prepared])[0], A @ (B @ x), rtol=1e-4)
 
 
+def test_contractions_meet_across_reshapes() -> None:
+    def program(batch: Any, w: Any, u: Any) -> Any:
+        rows = batch.reshape(4 * 16, 8) @ w
+        heads = rows.reshape(4, 16, 2, 32)
+        return jnp.einsum("bthd,dk->bhtk", heads, u)
+
+    args = np.ones((4, 16, 8), np.float32), B[:8], A[:32, :4]
+    found = found_for(program, *args)
+    best = found.candidates[0].graph
+    assert count_graph(best).flops < 0.5 * count_graph(found.before).flops
+    assert np.allclose(lower_graph(best)(list(args))[0], program(*args), rtol=1e-4, atol=1e-4)
+
+
 def test_source_lines_survive() -> None:
     def program(a: Any, b: Any, z: Any) -> Any:
         product = a @ b

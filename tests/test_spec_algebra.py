@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from egraph_opt.errors import GraphError
+from egraph_opt.ir.reshapes import parse_shape, shape_text, split_groups, split_result
 from egraph_opt.ir.spec import Spec, canonical, identity
 from egraph_opt.ir.spec_algebra import (
     Pure,
@@ -26,6 +27,7 @@ from egraph_opt.ir.spec_algebra import (
 )
 
 SIZES = {"a": 2, "b": 3, "c": 2, "d": 1, "e": 4}
+FACTORS = {1: [()], 2: [(2,)], 3: [(3,)], 4: [(4,), (2, 2)]}
 WORD = st.text("abcde", max_size=3)
 SCALE = st.sampled_from([1, -1, 2, 3, -4])
 
@@ -169,6 +171,30 @@ def test_purify(words: list[str], output: str, scale: int) -> None:
     pure = purify(parsed.inputs, parsed.output, parsed.sizes, parsed.scale)
     assert Spec.parse(pure.core).is_pure
     assert np.array_equal(run_pure(pure, x, y), evaluate(spec, x, y))
+
+
+@given(st.data())
+def test_split_result(data: Any) -> None:
+    spec = data.draw(st.one_of(product(), unary()))
+    parsed = Spec.parse(spec)
+    groups = [data.draw(st.sampled_from(FACTORS[n])) for n in parsed.shape]
+    shape = tuple(n for group in groups for n in group)
+    found = split_result(spec, shape)
+    if found is None:
+        assert len(set(parsed.output)) < len(parsed.output), "only a written diagonal may be split in two ways"
+        return
+    operands = [tensor(s, i) for i, s in enumerate(parsed.shapes)]
+    turned = [x.reshape(s) if s is not None else x for x, s in zip(operands, found.shapes, strict=True)]
+    assert np.array_equal(evaluate(found.spec, *turned), evaluate(spec, *operands).reshape(shape))
+
+
+def test_split_groups() -> None:
+    assert split_groups((6, 4), (2, 3, 4)) == [(2, 3), (4,)]
+    assert split_groups((6, 4), (24,)) is None, "merging is not splitting"
+    assert split_groups((6,), (4,)) is None
+    assert split_groups((), ()) == []
+    assert parse_shape(shape_text((2, 3))) == (2, 3)
+    assert parse_shape(shape_text(())) == ()
 
 
 def test_inverse() -> None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from egraph_opt.ir import spec_algebra
+from egraph_opt.ir.reshapes import parse_shape, shape_text, split_result
 from egraph_opt.ir.spec import Spec, identity
 
 Argument = str | int
@@ -107,6 +108,22 @@ def _merge_frozen(outer: str, inner: str, position: int, keep: int) -> Result:
     return {"pair": found[0], "rest": found[1]}
 
 
+def _split_result(shape: str, spec: str) -> Result:
+    found = split_result(spec, parse_shape(shape))
+    if found is None:
+        return None
+    x, y = (shape_text(s) if s is not None else "" for s in (*found.shapes, None)[:2])
+    if x and y:
+        return {"both": found.spec, "both-x": x, "both-y": y}
+    if x:
+        return {"left": found.spec, "left-x": x}
+    return {"right": found.spec, "right-y": y} if y else {"none": found.spec}
+
+
+def _spec_shape(spec: str) -> Result:
+    return shape_text(Spec.parse(spec).shape)
+
+
 def _shrinks_sum(spec: str) -> Result:
     parsed = Spec.parse(spec)
     return parsed.count(parsed.output) <= parsed.count(parsed.inputs[0])
@@ -158,6 +175,14 @@ FUNCTIONS: Mapping[str, AttributeFunction] = {
             _merge_frozen,
             "another grouping of three operands whose new pair is free: what is left is no dearer",
         ),
+        AttributeFunction(
+            "split-result",
+            (_S, _S),
+            ("both", "both-x", "both-y", "left", "left-x", "right", "right-y", "none"),
+            _split_result,
+            "spec of an einsum whose result is reshaped by splitting, and how its operands are reshaped",
+        ),
+        AttributeFunction("spec-shape", (_S,), ("",), _spec_shape, "shape of the result of an einsum"),
         AttributeFunction("swap", (_S,), ("",), spec_algebra.swap, "the product with its operands exchanged"),
         AttributeFunction("relate", (_S, _S), ("",), spec_algebra.relate, "permutation between two results"),
         AttributeFunction("is-identity", (_S,), (), lambda s: Spec.parse(s).is_identity, "the spec changes nothing"),

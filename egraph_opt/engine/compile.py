@@ -7,7 +7,7 @@ matched?), the table declarations, and provenance: every e-node that an action m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from egraph_opt.engine.attributes import FUNCTIONS, AttributeFunction
@@ -70,16 +70,18 @@ def mentioned(rule: Rule) -> tuple[set[str], set[str]]:
     return {h for f in rule.facts for h in heads(f)}, {h for a in rule.actions for h in heads(a)}
 
 
-FROZEN = "frozen"
-"""Relation of the classes that frozen inputs and constants alone determine: work on them is done once."""
-
-
-def active(rules: Iterable[Rule], present: Iterable[str], constructors: Mapping[str, Constructor]) -> list[Rule]:
-    """Rules that can ever fire, given the constructors (and ``FROZEN``, if anything is) in the graph."""
+def active(
+    rules: Iterable[Rule],
+    present: Iterable[str],
+    constructors: Mapping[str, Constructor],
+    absent: Collection[str] = (),
+) -> list[Rule]:
+    """Rules that can ever fire, given the constructors in the graph; those that speak of absent facts cannot."""
+    rules = [r for r in rules if not (mentioned(r)[0] | mentioned(r)[1]) & set(absent)]
     have, left, chosen = set(present), list(rules), set[str]()
     order = [rule.name for rule in left]
     while True:
-        found = [r for r in left if all(h in have for h in mentioned(r)[0] if h in constructors or h == FROZEN)]
+        found = [r for r in left if all(h in have for h in mentioned(r)[0] if h in constructors)]
         if not found:
             return sorted((r for r in rules if r.name in chosen), key=lambda r: order.index(r.name))
         for rule in found:

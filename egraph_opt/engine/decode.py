@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from egraph_opt.engine.encode import ADD, Encoder
+from egraph_opt.engine.encode import ADD, RESHAPE, Encoder
 from egraph_opt.engine.snapshot import ENode, Snapshot, Types
 from egraph_opt.ir import Graph, Node, Sources, TensorType
 from egraph_opt.ir.emit import Emitter
@@ -31,6 +31,8 @@ def as_node(enode: ENode, types: Types, encoder: Encoder, sources: Sources = ())
         return Node("einsum", enode.children, (("spec", enode.text),), types, sources)
     if enode.constructor == ADD:
         return Node("add", enode.children, (), types, sources)
+    if enode.constructor == RESHAPE:
+        return Node("reshape", enode.children, (("shape", types[0].shape),), types, sources)
     op = get_op(encoder.op_name(enode.constructor))
     return Node(op.name, enode.children, tuple((name, None) for name in op.attrs), types, sources)
 

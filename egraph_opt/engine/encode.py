@@ -14,10 +14,12 @@ from typing import Any
 from egraph_opt.engine.compile import Constructor
 from egraph_opt.engine.session import Row
 from egraph_opt.ir import Graph, Node, TensorType
+from egraph_opt.ir.reshapes import shape_text
 from egraph_opt.ops import all_ops
 
 EINSUM = {1: "Einsum1", 2: "Einsum2"}
 ADD = "Add"
+RESHAPE = "Reshape"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ def vocabulary() -> dict[str, Constructor]:
         "Einsum1": Constructor("Einsum1", ("String", "T")),
         "Einsum2": Constructor("Einsum2", ("String", "T", "T")),
         "Add": Constructor("Add", ("T", "T")),
+        "Reshape": Constructor("Reshape", ("String", "T")),
     }
     for op in all_ops().values():
         if op.arity and op.constructor not in table and op.name not in ("einsum", "add"):
@@ -89,6 +92,8 @@ class Encoder:
         """Constructor and text arguments of a node that is no sum."""
         if node.op == "einsum":
             return EINSUM[len(node.operands)], (node.attr("spec"),)
+        if node.op == "reshape" and RESHAPE in self._mentioned:
+            return RESHAPE, (shape_text(node.attr("shape")),)
         op = all_ops().get(node.op)
         if op and op.constructor in self._mentioned and op.arity and all(v is None for _, v in node.attrs):
             return op.constructor, ()

@@ -14,8 +14,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from egraph_opt.engine.attributes import FUNCTIONS
-from egraph_opt.engine.compile import FROZEN, Constructor, active, compile_rules, mentioned
+from egraph_opt.engine.compile import Constructor, active, compile_rules, mentioned
 from egraph_opt.engine.encode import Encoder, declarations, loaders, vocabulary
+from egraph_opt.engine.facts import NAMES, Facts
 from egraph_opt.engine.limits import Clock, Limits, RuleStatistics, SaturationReport
 from egraph_opt.engine.rule import Rule, RuleSet
 from egraph_opt.engine.session import Row, Session
@@ -26,11 +27,6 @@ from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 
 NORMALIZE = "normalize"
-
-FROZEN_FACTS = (
-    f"(relation {FROZEN} (T)) (relation load.{FROZEN} (i64))"
-    f" (rule ((load.{FROZEN} n) (= x (node n))) (({FROZEN} x)) :ruleset load)"
-)
 
 WATCH_EVERY = 2
 """Iterations between two looks at the price of the best program."""
@@ -67,7 +63,8 @@ class Saturation:
         self.encoder = Encoder(spoken)
         tables, self.numbers = self.encoder.rows(graph)
         present = set(self.encoder.constructors)
-        self.rules: list[Rule] = active(rules, present | ({FROZEN} if frozen else set()), words)
+        facts = Facts(graph, self.numbers, present, frozen)
+        self.rules: list[Rule] = active(rules, present, words, NAMES - facts.names)
         made = {h for rule in self.rules for part in mentioned(rule) for h in part if h in words}
         self.constructors: dict[str, Constructor] = {
             **{name: words.get(name) or self.encoder.constructors[name] for name in sorted(present)},
@@ -85,17 +82,13 @@ class Saturation:
                         "(sort T) (ruleset load) (function node (i64) T :merge old)",
                         declarations(self.constructors),
                         loaders(self.constructors),
-                        FROZEN_FACTS if frozen else "",
+                        facts.declarations,
                         self._program.text,
                     )
                 )
             )
             self._load(tables)
-            if frozen:
-                fixed = [graph.inputs[p] for p in frozen]
-                fixed += [n for n, node in enumerate(graph.nodes) if node.op == "constant"]
-                rows = [(self.numbers[n],) for n in fixed]
-                self.session.load({f"load.{FROZEN}": rows}, "(run-schedule (saturate (run load)))")
+            self.session.load(facts.tables, "(run-schedule (saturate (run load)))")
 
     def run(self) -> Snapshot:
         """Grow until a fixpoint or a limit; the e-graph as it then stands."""

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from egraph_opt.engine.compile import Constructor
-from egraph_opt.engine.encode import ADD, Encoder
+from egraph_opt.engine.encode import ADD, RESHAPE, Encoder
 from egraph_opt.engine.session import Session
 from egraph_opt.ir import TensorType
+from egraph_opt.ir.reshapes import parse_shape
 from egraph_opt.ir.spec import Spec
 from egraph_opt.ops import get_op
 
@@ -160,6 +161,8 @@ def node_types(node: ENode, types: Sequence[Types | None], encoder: Encoder) -> 
         return _einsum_types(node.text, first[0].dtype)
     if node.constructor == ADD:
         return first
+    if node.constructor == RESHAPE:
+        return (TensorType(parse_shape(node.text), first[0].dtype),)
     op = get_op(encoder.op_name(node.constructor))
     return op.infer([t[0] for t in operands if t is not None], **dict.fromkeys(op.attrs))
 

@@ -25,7 +25,6 @@ from egraph_opt.ops import get_op
 TOLERANCE = 1e-9
 """Of values in double precision, relative to the largest value of the class and of the e-node's operands."""
 
-
 SMALL = 1e-4
 """Values below are taken for what cancellation left over of values of order one."""
 
