@@ -35,6 +35,10 @@ PROGRAMS: dict[str, Callable[..., Any]] = {
     "factors": lambda a, b, c: a @ b + a @ c + b @ c + a * b + a * c,
     "scales": lambda a, b, s: (0.25 * a) @ (s * b) * 4.0 - 3.0 * (a @ b) / 7.0,
     "batches": lambda a, p, x: jnp.einsum("nij,jk,k->ni", p, a, x) + (p @ a @ a).sum(2),
+    "reshapes": lambda a, b, p: (
+        (jnp.kron(a, b) @ jnp.kron(b, a)).sum() + (p.reshape(15, 5) @ a).reshape(3, 25) @ b.ravel()
+    ),
+    "reshaped sums": lambda a, b, p: ((p.reshape(15, 5) @ a + p.reshape(15, 5)).reshape(3, 5, 5) * b).reshape(75),
     "elementwise": lambda a, b, x: jnp.exp(a) * jnp.tanh(b) + jnp.maximum(a, b) / (1 + x * x) + jnp.log(jnp.exp(x)),
     "divergence": lambda a, b, x: jnp.trace(jax.jacfwd(lambda z: jnp.tanh(b @ jnp.tanh(a @ z)))(x)),
     "product with a Hessian": lambda a, x, y: jax.hessian(lambda z: jnp.sum(jnp.tanh(a @ z)))(x) @ y,
