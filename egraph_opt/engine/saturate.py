@@ -28,6 +28,11 @@ from egraph_opt.ir.numerics import Numerics
 
 NORMALIZE = "normalize"
 
+SMALL = 200
+CRAWL = 5
+CRAWL_GROWTH = 1.05
+"""An e-graph of some size that grows by less than a twentieth in five iterations is done."""
+
 WATCH_EVERY = 2
 """Iterations between two looks at the price of the best program."""
 
@@ -154,6 +159,9 @@ class Saturation:
             return "time"
         if snapshot.size > self.limits.nodes:
             return "nodes"
+        growth = self.report.growth
+        if len(growth) > CRAWL and snapshot.size > SMALL and snapshot.size < CRAWL_GROWTH * growth[-1 - CRAWL]:
+            return "stalled"
         watched = self._price is not None and snapshot.size > self.limits.stall_nodes
         if self._price is not None and watched and len(self.report.growth) % WATCH_EVERY == 0:
             with self._part("price"):
