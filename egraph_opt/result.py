@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -74,6 +75,9 @@ class Result:
     def prepare(self, *frozen: Any) -> Callable[..., Any]:
         """Do the work that depends on the frozen arguments alone.
 
+        A loaded model's weights are frozen here without being asked for: the program is then planned once more, with
+        work on them free, because a program that is given its weights on every call must not count on that.
+
         Args:
             frozen: values of the frozen parameters, in the order of the function's signature.
 
@@ -84,6 +88,8 @@ class Result:
             ArgumentError: nothing is frozen, or the values do not fit.
         """
         places = self.convention.places
+        if not places and self._with_frozen_weights is not None:
+            return self._with_frozen_weights.prepare(*frozen)
         if not places:
             raise ArgumentError("prepare: no argument is frozen; give optimize(..., frozen=('params',))")
         if len(frozen) != len(places):
@@ -143,6 +149,18 @@ class Result:
         function = self.convention.function
         with self.convention.precision():
             save(program, args, path, like=function if isinstance(function, LoadedModel) else None, kwargs=kwargs)
+
+    @cached_property
+    def _with_frozen_weights(self) -> Result | None:
+        """The plan of a loaded model in which its evident weights stay the same between calls."""
+        from egraph_opt.pipeline import plan
+
+        function = self.convention.function
+        if not isinstance(function, LoadedModel) or not function.frozen_argnums:
+            return None
+        args, kwargs = self.convention.structs()
+        names = tuple(f"arg{n}" for n in function.frozen_argnums)
+        return plan(function, args, kwargs, dataclasses.replace(self.options, frozen=names))
 
     @cached_property
     def flat(self) -> Callable[[Sequence[Any]], list[Any]]:

@@ -422,6 +422,22 @@ class TestFiles:
         close(jax.grad(lambda x: jnp.sum(optimize(model)(A, B, x)))(X), jax.grad(lambda x: jnp.sum(chain(A, B, x)))(X))
 
 
+def test_weights_of_a_loaded_model_are_frozen_without_asking(tmp_path):
+    def network(params, x):
+        return jnp.tanh(x @ params["a"] @ params["b"])
+
+    params = {name: jax.random.normal(jax.random.key(i), (32, 32)) / 6 for i, name in enumerate("ab")}
+    x = jnp.ones((64, 32))
+    path = tmp_path / "network.jaxexport"
+    path.write_bytes(jax.export.export(jax.jit(network))(params, x).serialize())
+    model = egraph_opt.load(path)
+    result = egraph_opt.optimize(model, measure=False).plan(*model.example_args())
+    run = result.prepare(params)
+    assert jnp.allclose(run(x), network(params, x), rtol=1e-4, atol=1e-5)
+    frozen = result._with_frozen_weights
+    assert frozen.report.flops_after < 0.6 * frozen.report.flops_before, "the product of the weights is made once"
+
+
 def test_import_is_quiet_and_leaves_jax_alone():
     code = "import jax, egraph_opt; assert not jax.config.jax_enable_x64; print('ok')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)

@@ -96,6 +96,16 @@ def test_contractions_meet_across_reshapes() -> None:
     assert np.allclose(lower_graph(best)(list(args))[0], program(*args), rtol=1e-4, atol=1e-4)
 
 
+def test_products_with_a_diagonal_term_are_opened() -> None:
+    """``(I - k h) p`` with a thin ``k`` is ``p - k (h p)``."""
+
+    def program(k: Any, h: Any, p: Any) -> Any:
+        return (jnp.eye(N) - k @ h) @ p
+
+    best = found_for(program, A[:, :4], B[:4], A).candidates[0].graph
+    assert count_graph(best).flops < 5 * 4 * N * N
+
+
 def test_source_lines_survive() -> None:
     def program(a: Any, b: Any, z: Any) -> Any:
         product = a @ b

@@ -188,6 +188,13 @@ FUNCTIONS: Mapping[str, AttributeFunction] = {
         AttributeFunction("is-identity", (_S,), (), lambda s: Spec.parse(s).is_identity, "the spec changes nothing"),
         AttributeFunction("is-copy", (_S,), (), lambda s: Spec.parse(s).is_copy, "the spec sums nothing"),
         AttributeFunction("shrinks", (_S, _I), (), spec_algebra.shrinks, "the result is smaller than the operand"),
+        AttributeFunction(
+            "writes-diagonal",
+            (_S,),
+            (),
+            lambda s: len(set(Spec.parse(s).output)) < len(Spec.parse(s).output),
+            "the result is zero off a diagonal",
+        ),
         AttributeFunction("not-larger", (_S,), (), _shrinks_sum, "the result is no larger than the operand"),
     )
 }
