@@ -79,3 +79,30 @@ def test_constraints_are_names_and_versions() -> None:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     assert lines
     assert not [line for line in lines if not re.fullmatch(r"[\w.-]+==[\w.]+", line)]
+
+
+MARK = "## One line a file\n"
+
+
+def file_table() -> str:
+    """Every module with the first sentence of its docstring, folder by folder."""
+    lines = [MARK]
+    folders = ["", "ir", "ops", "cost", "engine", "extract", "frontends", "frontends/stablehlo"]
+    folders += ["capture", "lower", "verify", "measure"]
+    for folder in folders:
+        lines += [f"### {folder + '/' if folder else 'egraph_opt/'}", ""]
+        for path in sorted((ROOT / "egraph_opt" / folder).glob("*.py")):
+            doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
+            lines.append(f"- `{path.name}`: {' '.join(doc.partition(chr(10) * 2)[0].split())}")
+        lines.append("")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def test_architecture_lists_every_file() -> None:
+    text = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
+    assert text.partition(MARK)[1:] == file_table().partition(MARK)[1:], "run: python tests/test_tree.py"
+
+
+if __name__ == "__main__":
+    page = ROOT / "ARCHITECTURE.md"
+    page.write_text(page.read_text("utf-8").partition(MARK)[0].rstrip() + "\n\n" + file_table(), "utf-8")
