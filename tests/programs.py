@@ -375,15 +375,30 @@ STEPS: dict[Step, float] = {
     scans: 0.8,
     convert: 0.3,
 }
-_NAMES, _WEIGHTS = list(STEPS), np.array(list(STEPS.values())) / sum(STEPS.values())
+RING: dict[Step, float] = {
+    scale: 1.5,
+    einsum: 4,
+    matmul: 5,
+    transpose: 2,
+    broadcast: 1,
+    reduce: 1.5,
+    binary: 4,
+    where: 0.7,
+    leaf: 1.5,
+    diagonal: 2.5,
+    slices: 0.3,
+    unary: 0.5,
+}
+"""Steps that an einsum or a sum is made of: what rules are about."""
 
 
-def steps(rng: Rng, arguments: Sequence[Any], count: int) -> Pool:
+def steps(rng: Rng, arguments: Sequence[Any], count: int, table: dict[Step, float]) -> Pool:
     """A pool after some steps; steps for which no value fits, and large or wild results, are left out."""
     pool = Pool(arguments)
+    weights = np.array(list(table.values()))
     for _ in range(count):
         seed = int(rng.integers(1 << 31))
-        step = _NAMES[rng.choice(len(_NAMES), p=_WEIGHTS)]
+        step = list(table)[rng.choice(len(table), p=weights / weights.sum())]
         value = step(np.random.default_rng(seed), pool)
         if value is not None and value.size <= MAX_SIZE and value.ndim <= 6:
             # Keeps products of products in range, and is a step of its own for the optimiser.
@@ -421,11 +436,13 @@ def random_program(seed: int, double: bool = True, size: int | None = None, kind
     kind = kind or KINDS[rng.integers(len(KINDS))]
     count = size if size is not None else int(rng.integers(2, 12 if kind == "plain" else 8))
     arguments = draw_arguments(rng, double, kind)
+    table = RING if rng.random() < 0.4 else STEPS
+    count += 4 if table is RING else 0
     state = int(rng.integers(1 << 31))
     inner_rng = functools.partial(np.random.default_rng, state)
 
     def plain(*args: Any) -> tuple[Any, ...]:
-        pool = steps(generator := inner_rng(), args, count)
+        pool = steps(generator := inner_rng(), args, count, table)
         made = pool.values[len(args) :]
         outputs = made[-int(generator.integers(1, 4)) :]
         if generator.random() < 0.15:
