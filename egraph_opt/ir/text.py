@@ -115,6 +115,8 @@ def _parse_block(start: int, lines: list[str], names: dict[str, Graph]) -> tuple
                 tuple(w == "~" for _, w in roots),
                 precision,
             )
+        if line == "}":
+            break
         number, node = _parse_line(offset, line, names)
         missing = [q for q in node.operands if q not in nodes]
         if missing:
