@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small versions of all benchmark programs are planned and run: none crashes, all outputs agree with the original."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import egraph_opt
+from benchmarks.programs import neural, science, tensat
+
+PROGRAMS = {**neural.PROGRAMS, **science.PROGRAMS, **tensat.PROGRAMS}
+ROUNDING = {"float32": 2e-5, "complex64": 2e-5, "bfloat16": 2e-2}
+"""Allowed difference, relative to the largest value of the output."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """The programs run once, so that XLA's own optimisation would cost more than it saves."""
+    before = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
+def assert_close(got, want):
+    assert jax.tree.structure(got) == jax.tree.structure(want)
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert jax.typeof(g) == jax.typeof(w)
+        if not np.size(w):
+            continue
+        name = w.dtype.name
+        if w.dtype == jnp.bfloat16:
+            g, w = g.astype("float32"), w.astype("float32")
+        bound = ROUNDING.get(name, 0)
+        np.testing.assert_allclose(g, w, rtol=10 * bound, atol=bound * float(np.max(np.abs(w))))
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_plan(name):
+    function, args = PROGRAMS[name].build(small=True)
+    result = egraph_opt.optimize(function, measure=False, budget=0.5).plan(*args)
+    assert not [text for text in result.report.rejected if "error" in text.lower()], result.report
+    assert result.report.flops_after <= 1.001 * result.report.flops_before or not result.report.improved
+    assert_close(result(*args), jax.jit(function)(*args))
