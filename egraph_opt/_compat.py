@@ -58,6 +58,12 @@ def x64_enabled() -> Iterator[None]:
         yield
 
 
+def trace_settings() -> tuple[object, ...]:
+    """What a trace depends on besides its arguments: settings that may change from one call to the next."""
+    names = ("enable_x64", "default_matmul_precision", "default_prng_impl", "numpy_dtype_promotion")
+    return tuple(getattr(jax.config, f"jax_{name}") for name in names)
+
+
 def geqrf(a: Any) -> tuple[Any, Any]:
     """Householder QR in LAPACK's packed form: private in 0.10 and 0.11."""
     from jax._src.lax.linalg import geqrf as packed  # noqa: TID251

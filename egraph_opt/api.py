@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from egraph_opt._compat import outside_of_traces
+from egraph_opt._compat import outside_of_traces, trace_settings
 from egraph_opt.calling import precision_of
 from egraph_opt.capture import Arguments
 from egraph_opt.errors import ArgumentError
@@ -91,9 +91,10 @@ class Optimized:
         return result
 
     def _key(self, args: Any, kwargs: Any) -> Any:
-        """What a plan is for: structure, static values, and types of the leaves with their weakness."""
+        """What a plan is for: structure, static values, types of the leaves with their weakness, settings of JAX."""
         arguments = self._arguments(args, kwargs)
-        return arguments.tree, arguments.static, tuple(str(jax.typeof(leaf)) for leaf in arguments.leaves)
+        types = tuple(str(jax.typeof(leaf)) for leaf in arguments.leaves)
+        return arguments.tree, arguments.static, types, trace_settings()
 
     def _arguments(self, args: Any, kwargs: Any) -> Arguments:
         options = self._options

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import egraph_opt
 from egraph_opt.capture import capture
 from egraph_opt.cost import cost_model
 from egraph_opt.engine import RuleSet
@@ -108,3 +109,23 @@ def test_reassociate_keeps_finite_and_other_values(name: str) -> None:
     for graph in programs(function, arguments, Numerics.REASSOCIATE):
         for w, g in zip(want, lower_graph(graph)(arguments), strict=True):
             np.testing.assert_allclose(g, w, rtol=tolerance, err_msg=str(graph))
+
+
+def test_settings_of_jax_belong_to_the_plan() -> None:
+    def function(x: Any) -> Any:
+        return x + jnp.arange(3).astype(float)
+
+    optimized = egraph_opt.optimize(function, measure=False)
+    x = jnp.ones(3, jnp.float32)
+    assert optimized(x).dtype == np.float32
+    with jax.enable_x64(True):
+        assert optimized(x).dtype == jax.jit(function)(x).dtype == np.float64
+    assert optimized(x).dtype == np.float32
+
+
+def test_precision_of_products_belongs_to_the_plan() -> None:
+    optimized = egraph_opt.optimize(lambda x, y: jnp.tanh(x @ y) @ y, measure=False)
+    x = jnp.ones((3, 3))
+    assert "HIGHEST" not in optimized.lower(x, x).as_text()
+    with jax.default_matmul_precision("highest"):
+        assert "HIGHEST" in optimized.lower(x, x).as_text()
