@@ -55,7 +55,7 @@ class SearchOptions:
     budget: float
     cost: CostModel
     extract_share: float = 0.3
-    nodes: int = 20_000
+    nodes: int = 12_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def _saturate_and_extract(
     trips: float,
     bodies: Mapping[str, int],
 ) -> None:
-    limits = Limits(seconds=options.budget * (1 - options.extract_share), nodes=options.nodes)
+    limits = Limits(seconds=options.budget * (1 - options.extract_share), nodes=max(options.nodes, 3 * len(graph)))
     factor = FREE if fixed else 1.0 / max(trips, 1.0)
 
     prices: dict[CostModel, Prices] = {}

@@ -2,7 +2,8 @@
 """Facts about tensors that rules may ask for, loaded with the program where some rule can use them.
 
 ``(frozen ?x)``: the tensor comes from inputs that stay the same between calls, and constants, alone. ``(shape ?x)``:
-its shape as text. Rules pass facts on to the tensors they make.
+its shape as text. ``(open-sum ?x ?y)``: of the many trees of one sum, ``(Add ?x ?y)`` is part of the one to look into;
+between iterations the sums are read out and marked so.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from egraph_opt.ir.reshapes import shape_text
 
 FROZEN = "frozen"
 SHAPE = "shape"
-NAMES = frozenset({FROZEN, SHAPE})
+OPEN_SUM = "open-sum"
+NAMES = frozenset({FROZEN, SHAPE, OPEN_SUM})
 
 _DECLARATIONS = {
     FROZEN: "(relation frozen (T)) (relation load.frozen (i64))"
     " (rule ((load.frozen n) (= x (node n))) ((frozen x)) :ruleset load)",
     SHAPE: "(function shape (T) String :merge old) (relation load.shape (i64 String))"
     " (rule ((load.shape n s) (= x (node n))) ((set (shape x) s)) :ruleset load)",
+    OPEN_SUM: "(relation open-sum (T T)) (relation load.open-sum (i64 i64))"
+    " (rule ((load.open-sum a b) (= x (node a)) (= y (node b))) ((open-sum x y)) :ruleset load)",
 }
 
 
@@ -37,7 +41,7 @@ class Facts:
     """
 
     def __init__(self, graph: Graph, numbers: Sequence[int], present: Collection[str], frozen: Collection[int]) -> None:
-        self.rows: dict[str, list[Row]] = {}
+        self.rows: dict[str, list[Row]] = {OPEN_SUM: []}
         if frozen:
             fixed = [graph.inputs[p] for p in frozen]
             fixed += [n for n, node in enumerate(graph.nodes) if node.op == "constant"]

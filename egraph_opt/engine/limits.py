@@ -23,7 +23,7 @@ class Limits:
     """
 
     seconds: float = 2.0
-    nodes: int = 20_000
+    nodes: int = 12_000
     iterations: int = 30
     matches: int = 4_000
     stall_nodes: int = 800

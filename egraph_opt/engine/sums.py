@@ -13,6 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from egraph_opt.engine.encode import ADD, Encoder
+from egraph_opt.engine.facts import OPEN_SUM
 from egraph_opt.engine.session import Row
 from egraph_opt.engine.snapshot import ENode, Snapshot
 from egraph_opt.ir.numerics import Numerics
@@ -72,7 +73,7 @@ class Sums:
         trees: list[int] = []
         if named not in done and named:
             done.add(named)
-            trees.append(self._tree(list(named), shape))
+            trees.append(self._tree(list(named), shape, opened=True))
         sizes = (named, tuple([len(self._snapshot.classes[t]) for t in terms]))
         if sizes in done:
             return trees
@@ -186,11 +187,13 @@ class Sums:
         parts += [(self._name(t), k) for t, k in left.items() if k != 0]
         return self._tree(sorted(parts), shape)
 
-    def _tree(self, parts: list[tuple[int, Scale]], shape: tuple[int, ...]) -> int:
-        """Left-leaning tree of scaled terms in the given order."""
+    def _tree(self, parts: list[tuple[int, Scale]], shape: tuple[int, ...], opened: bool = False) -> int:
+        """Left-leaning tree of scaled terms in the given order; ``opened``: rules may distribute over it."""
         numbers = [n if k == 1 else self._make("Einsum1", identity(shape, k), (n,)) for n, k in parts]
         total = numbers[0]
         for n in numbers[1:]:
+            if opened:
+                self._rows.setdefault(OPEN_SUM, []).append((total, n))
             total = self._make(ADD, "", (total, n))
         return total
 
