@@ -46,10 +46,10 @@ rules: .venv/.stamp-export ## check that the rule files are well formed and soun
 	@echo "rules: checking rules/"
 	@$(BIN)/egraph-opt rules lint rules && $(BIN)/egraph-opt rules check rules
 
-bench: .venv/.stamp-test ## run the benchmarks and write out/bench.json; ARGS="suite" narrows them
-	@echo "bench: running the benchmarks; the numbers go to out/bench.json"
+bench: .venv/.stamp-test ## run a quick benchmark into out/bench.jsonl; ARGS="algebra" or other names choose
+	@echo "bench: running the benchmarks; the numbers go to out/bench.jsonl"
 	@mkdir -p out
-	@$(BIN)/egraph-opt bench $(ARGS) --json out/bench.json
+	@$(BIN)/python -m benchmarks.run $(ARGS) --json out/bench.jsonl
 
 build: .venv/.stamp-lint ## build the wheel into dist/
 	@echo "build: building the wheel into dist/"

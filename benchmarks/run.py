@@ -144,14 +144,21 @@ def main() -> int:
     parser.add_argument("--json", type=Path, metavar="OUT", help="write one JSON line for each program")
     parser.add_argument("--table", type=Path, metavar="OUT.md", help="write the table")
     parser.add_argument("--no-measure", action="store_true", help="time nothing")
+    parser.add_argument(
+        "--frozen", action="append", default=[], metavar="ARG", help="parameter that keeps its value between calls"
+    )
     parser.add_argument("--budget", type=float, default=2.0, metavar="S", help="seconds of search (default 2)")
     options = parser.parse_args()
     about = versions()
     rows = []
     for name, build in selected(options.names).items():
         print(f"{name} ...", end="", file=sys.stderr, flush=True)
-        measure = False if options.no_measure else "auto"
-        row = run(name, build, name in algebra.PROGRAMS, measure=measure, budget=options.budget)
+        chosen = {
+            "measure": False if options.no_measure else "auto",
+            "budget": options.budget,
+            "frozen": options.frozen,
+        }
+        row = run(name, build, name in algebra.PROGRAMS, **chosen)
         print(f"\r{' | '.join(cells(row))}", file=sys.stderr, flush=True)
         rows.append(row)
         jax.clear_caches()
