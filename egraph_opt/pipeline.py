@@ -39,7 +39,10 @@ MEASURE_SECONDS = 3.0
 """Time for the timed runs of all programs together, compilation not counted [s]."""
 
 MEASURED_CANDIDATES = 2
-"""How many candidates are verified and timed at most."""
+LARGE = 2_000
+NEAR = 1.5
+"""How many candidates are verified and timed at most: one of programs with so many nodes, which take long to compile;
+and none whose predicted time is that much above the best one's."""
 
 
 @dataclass(slots=True)
@@ -129,7 +132,8 @@ def _decide(
     """The candidate to use; fills in what was verified, timed and rejected."""
     original = Candidate(captured.graph, cost.graph_seconds(captured.graph, _free(captured.graph, frozen)))
     better = [c for c in found.candidates if c.cost < original.cost and c.graph != original.graph]
-    better = better[:MEASURED_CANDIDATES]
+    better = [c for c in better if c.cost <= NEAR * better[0].cost]
+    better = better[: MEASURED_CANDIDATES if len(captured.graph) < LARGE else 1]
     functions = [lower_graph(c.graph, captured.tracebacks) for c in better]
     report.seconds_lower = clock.lap()
     if not better:
