@@ -11,6 +11,7 @@ import pytest
 from hypothesis import strategies as st
 from jax import lax
 
+from egraph_opt.capture import capture
 from egraph_opt.errors import UnsupportedOpError
 from egraph_opt.ir import Builder, Graph, Source, Spec, TensorType
 from egraph_opt.ir.attrs import Ref
@@ -224,3 +225,8 @@ def test_names_are_identifiers_and_do_not_clash() -> None:
     inputs = [e.input(f32(2), name) for name in ("class", "jnp", "a.b[0]", "a_b_0", "tanh", "1st", "optimized", "")]
     text = check(e.build([e.sum_of(inputs), e.elementwise("tanh", [inputs[0]], (), f32(2))]))
     assert "def optimized(class_, jnp2, a_b_0, a_b_0_2, tanh, x1st, optimized2, arg7):" in text
+
+
+def test_a_transposed_product_that_only_a_reshape_reads() -> None:
+    graph = capture(lambda x: jnp.outer(x, x).T[..., None], [jnp.ones(3)]).graph
+    assert "reshape" in to_python(graph, "f")

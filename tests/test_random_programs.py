@@ -120,6 +120,7 @@ def check_optimized(seed: int) -> None:
     want, got = jax.jit(function)(*arguments), optimized(*arguments)
     assert jax.tree.map(jax.typeof, want) == jax.tree.map(jax.typeof, got)
     assert_equal(jax.tree.leaves(want), jax.tree.leaves(got), epsilon=2e-3)
+    assert optimized.plan(*arguments).to_python()
     if program.kind == "plain":
         grads = [
             jax.jit(jax.grad(lambda *args, f=f: programs.total(f(*args))))(*arguments) for f in (function, optimized)

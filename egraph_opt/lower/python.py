@@ -237,8 +237,9 @@ class Block:
         if self._is_uniform(number) and node.type.dtype in _LITERAL:
             value = self.graph.nodes[node.operands[0]].attr("value")
             self._thin[number] = Expr(scalar_text(value, node.type.dtype))
-        elif node.op == "einsum" and len(node.operands) == 1:
-            thin = thin_text(self.operand(node.operands[0]), Spec.parse(node.attr("spec")))
+        elif node.op == "einsum":
+            spec, operands = einsum_call(self.graph, node, self._uses)
+            thin = thin_text(self.operand(operands[0]), Spec.parse(spec)) if len(operands) == 1 else None
             if thin is not None:
                 self._thin[number] = thin
 
