@@ -199,7 +199,7 @@ class Saturation:
             return
         for _ in range(12):
             self._answer([NORMALIZE])
-            if not self._step([NORMALIZE], bounded=False):
+            if not self._step([NORMALIZE], bounded=False) or self.clock.over():
                 return
 
     def _step(self, stages: Sequence[str], bounded: bool = True) -> bool:
