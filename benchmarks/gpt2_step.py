@@ -95,7 +95,7 @@ def main() -> int:
         "seconds_by_stage_of_search": {k: round(v, 2) for k, v in found.seconds.items()},
         "nodes": [len(captured.graph), len(best)],
         "flops": [count_graph(captured.graph).flops, count_graph(best).flops],
-        "products": [Counter(node.op for node in graph)["einsum"] for graph in (captured.graph, best)],
+        "einsums": [Counter(node.op for node in graph)["einsum"] for graph in (captured.graph, best)],
         "enodes": found.saturation.nodes,
         "stopped": found.saturation.stop_reason,
         "gap": found.extraction.gap if found.extraction else None,
