@@ -148,7 +148,7 @@ class _Run:
         if self.finished() or not self.affords(RELAXATION_SECONDS):
             return None
         program = Program(self.table)
-        relaxed = program.relax(self.deadline, target=self.cost * (1.0 - self.gap))
+        relaxed = program.relax(self.deadline, target=self.cost * (1.0 - self.gap), enough=self.many_too_dear)
         if relaxed is None:
             return None
         self.raise_bound(relaxed.value)
@@ -188,6 +188,10 @@ class _Run:
         """Nodes of the smallest table that would push the cost over the incumbent."""
         dear: list[int] = np.flatnonzero(relaxed.value + relaxed.penalty > self.cost * CERTAIN).tolist()
         return dear
+
+    def many_too_dear(self, relaxed: Bound) -> bool:
+        """Does the relaxation tell enough nodes apart for the next round, so that more cuts come cheaper there?"""
+        return not self.few(self.too_dear(relaxed))
 
     def few(self, dead: list[int]) -> bool:
         """Too few nodes to be worth another round?"""

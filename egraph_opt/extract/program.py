@@ -9,7 +9,7 @@ the set, which rules out cycles without order variables and their weak bounds.
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -94,7 +94,14 @@ class Program:
                 rows.append(self._row(exits, c, 0.0, inf))
         return rows
 
-    def relax(self, deadline: float, rounds: int = 30, target: float = inf, gain: float = 2e-4) -> Bound | None:
+    def relax(
+        self,
+        deadline: float,
+        rounds: int = 30,
+        target: float = inf,
+        gain: float = 2e-4,
+        enough: Callable[[Bound], bool] | None = None,
+    ) -> Bound | None:
         """Lower bound by the relaxation, tightened by violated cuts.
 
         Args:
@@ -102,6 +109,7 @@ class Program:
             rounds: bound on the number of times that cuts are added.
             target: stop when the bound reaches this cost.
             gain: relative gain of the bound that counts as progress.
+            enough: asked after each round; True ends the relaxation there.
 
         Returns:
             The last solved relaxation, or None if the deadline struck before the first was; a bound of infinity means
@@ -119,6 +127,8 @@ class Program:
             idle = idle + 1 if best is not None and value <= best.value + gain * abs(value) else 0
             best = Bound(value, solved.point[: self.count], self._penalty(solved.reduced_costs))
             if idle >= IDLE_ROUNDS or value >= target or time.perf_counter() > deadline:
+                break
+            if enough is not None and enough(best):
                 break
             cuts = self._violated(solved.point)
             if not cuts:
