@@ -24,13 +24,16 @@ from egraph_opt.lower import lower_graph
 from egraph_opt.measure import choose, measure
 from egraph_opt.notes import frozen_notes
 from egraph_opt.options import Options
-from egraph_opt.report import Report, duration
+from egraph_opt.report import Report, duration, quantity
 from egraph_opt.result import Result
 from egraph_opt.search import Candidate, Search, SearchOptions, search
 from egraph_opt.split import split
 from egraph_opt.verify import Verdict, Verifier, sample_inputs
 
 Progress = Callable[[str], None]
+
+SECONDS_PER_FLOP = 2e-11
+"""What a product that only the original makes is taken to cost when programs are preselected [s/flop]."""
 
 LONGEST_RUN = 20.0
 """Programs predicted to run longer than this are not timed under ``measure="auto"`` [s]."""
@@ -112,8 +115,8 @@ def _plan(
     report.seconds_saturate = found.seconds["saturate"] + found.seconds["bodies"]
     report.seconds_extract = found.seconds["extract"] + found.seconds["decode"] + found.seconds["normalise"]
     clock.lap()
-    chosen = _decide(captured, found, frozen, options, cost, report, clock, progress)
-    _describe(report, captured.graph, chosen, frozen, cost, found)
+    chosen, report.improved = _decide(captured, found, frozen, options, cost, report, clock, progress)
+    _describe(report, captured, chosen, frozen, cost, found)
     report.notes += frozen_notes(convention, chosen.graph)
     report.seconds_total = clock.total()
     return Result(convention, chosen.graph, report, options, found)
@@ -128,20 +131,25 @@ def _decide(
     report: Report,
     clock: _Clock,
     progress: Progress,
-) -> Candidate:
-    """The candidate to use; fills in what was verified, timed and rejected."""
-    original = Candidate(captured.graph, cost.graph_seconds(captured.graph, _free(captured.graph, frozen)))
-    better = [c for c in found.candidates if c.cost < original.cost and c.graph != original.graph]
+) -> tuple[Candidate, bool]:
+    """The program to use, and whether it is not the original; fills in what was verified, timed and rejected."""
+    original = Candidate(captured.graph, _price_as_written(captured, frozen, cost))
+    simplified = captured.saved_products > 0
+    better = [c for c in found.candidates if c.cost < original.cost and (simplified or c.graph != original.graph)]
     better = [c for c in better if c.cost <= NEAR * better[0].cost]
     better = better[: MEASURED_CANDIDATES if len(captured.graph) < LARGE else 1]
     functions = [lower_graph(c.graph, captured.tracebacks) for c in better]
     report.seconds_lower = clock.lap()
     if not better:
         report.decision = "the original: the search found nothing cheaper"
-        return original
+        return original, False
     inputs = sample_inputs(captured.graph, options.seed, given=_given(captured))
     verifier = Verifier(
-        captured.graph, [inputs], fewer_nonfinite=options.numerics >= Numerics.FINITE, seed=options.seed
+        captured.graph,
+        [inputs],
+        function=(lambda leaves: captured.original(*leaves)) if simplified or len(captured.graph) < LARGE else None,
+        fewer_nonfinite=options.numerics >= Numerics.FINITE,
+        seed=options.seed,
     )
     contenders: list[_Contender] = []
     for candidate, function in zip(better, functions, strict=True):
@@ -154,7 +162,7 @@ def _decide(
     report.seconds_verify = clock.lap()
     if not contenders:
         report.decision = "the original: no candidate passed the error gate"
-        return original
+        return original, False
     winner = _race(captured, contenders, inputs, frozen, original, options, cost, report, progress)
     report.seconds_measure = clock.lap()
     verdict = (winner or contenders[0]).verdict
@@ -162,7 +170,13 @@ def _decide(
         report.error_before = verdict.error_original
         report.error_after = verdict.error_candidate if winner else verdict.error_original
         report.verified = True
-    return winner.candidate if winner else original
+    return (winner.candidate, True) if winner else (original, False)
+
+
+def _price_as_written(captured: Captured, frozen: Sequence[int], cost: CostModel) -> float:
+    """Price of the original: that of its Graph, and of the products that capture has already saved."""
+    price = cost.graph_seconds(captured.graph, _free(captured.graph, frozen))
+    return price + captured.saved_products * (1.0 if cost.name == "flops" else SECONDS_PER_FLOP)
 
 
 def _race(
@@ -258,16 +272,21 @@ def _free(graph: Graph, frozen: Sequence[int]) -> frozenset[int]:
 
 
 def _describe(
-    report: Report, before: Graph, chosen: Candidate, frozen: Sequence[int], cost: CostModel, found: Search
+    report: Report, captured: Captured, chosen: Candidate, frozen: Sequence[int], cost: CostModel, found: Search
 ) -> None:
+    before = captured.graph
     counts = count_graph(before), count_graph(chosen.graph, _free(chosen.graph, frozen))
     report.flops_before, report.flops_after = (c.flops for c in counts)
+    report.flops_before += captured.saved_products
+    if not report.improved:
+        report.flops_after = report.flops_before
+    elif captured.saved_products:
+        report.notes.append(f"capture alone saved {quantity(captured.saved_products, 'flop')} of products")
     report.bytes_before, report.bytes_after = (c.bytes for c in counts)
     report.transcendentals_before, report.transcendentals_after = (c.transcendentals for c in counts)
     report.nodes_before, report.nodes_after = len(before), len(chosen.graph)
-    report.predicted_before, report.predicted_after = cost.graph_seconds(before), chosen.cost
+    report.predicted_before, report.predicted_after = _price_as_written(captured, (), cost), chosen.cost
     report.rules_fired = dict(chosen.fired)
-    report.improved = chosen.graph != before
     report.stop_reason = found.saturation.stop_reason
     report.enodes = found.saturation.nodes
     report.notes += found.notes

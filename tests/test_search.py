@@ -155,3 +155,13 @@ def test_outputs_that_are_inputs_and_repeated_outputs() -> None:
     run = lower_graph(found.candidates[0].graph)
     for want, got in zip(program(A, x), run([A, x]), strict=True):
         assert np.allclose(want, got, rtol=1e-4, atol=1e-5)
+
+
+def test_products_that_capture_saves_are_counted() -> None:
+    captured = capture(lambda a, z: jnp.diag(z) @ a, (A, x))
+    assert captured.saved_products == 2 * N**3
+    assert capture(lambda a, b: a @ b, (A, B)).saved_products == 0
+    twice = capture(lambda a, b: (a.T @ b).T @ (a.T @ b), (A, B))
+    assert twice.saved_products == 2 * N**3
+    loop = capture(lambda a, z: lax.fori_loop(0, 9, lambda i, c: a @ (a @ c), z), (A, x))
+    assert loop.saved_products == 0

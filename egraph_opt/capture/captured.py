@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jax.extend.core as jex
@@ -17,9 +18,13 @@ from egraph_opt.capture.arguments import Arguments
 from egraph_opt.capture.interpreter import run
 from egraph_opt.capture.scope import Scope, Shared, tensor_type
 from egraph_opt.capture.trace import Trace, trace
+from egraph_opt.capture.written import captured_products, written_products
 from egraph_opt.errors import ShapeError
 from egraph_opt.ir import Graph, Source
 from egraph_opt.ir.numerics import Numerics
+
+LEAST_SAVING = 0.02
+"""Share of the products that capture must save for its Graph to count as another program than the original."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,13 @@ class Captured:
     donated_invars: tuple[bool, ...] = ()
     custom_derivatives: tuple[str, ...] = ()
     has_checkpoint: bool = False
+
+    @cached_property
+    def saved_products(self) -> float:
+        """Arithmetic of products that stands in the original but no more in the Graph [flop]."""
+        written = written_products(self.jaxpr.jaxpr)
+        saved = written - captured_products(self.graph)
+        return saved if saved > LEAST_SAVING * written else 0.0
 
     @property
     def has_custom_derivatives(self) -> bool:
