@@ -17,7 +17,7 @@ ROUNDING = {"float32": 2e-5, "complex64": 2e-5, "bfloat16": 2e-2}
 @pytest.fixture(autouse=True, scope="module")
 def quick_compilation():
     """The programs run once, so that XLA's own optimisation would cost more than it saves."""
-    before = jax.config.jax_disable_most_optimizations
+    before = jax.config.read("jax_disable_most_optimizations")
     jax.config.update("jax_disable_most_optimizations", True)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
