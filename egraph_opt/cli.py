@@ -7,11 +7,11 @@ and what to do.
 
 from __future__ import annotations
 
-import _thread
 import argparse
 import contextlib
 import math
 import os
+import signal
 import sys
 import tempfile
 import threading
@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     try:
         options = _parser().parse_args(arguments)
-        with _interrupts_kept():
+        with _interrupts.kept():
             status: int = options.run(options)
         sys.stdout.flush()
         return status
@@ -58,22 +58,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-@contextlib.contextmanager
-def _interrupts_kept() -> Iterator[None]:
-    """Ctrl-C counts even when it comes while Python runs a callback of its own, in which exceptions are dropped."""
-    before = sys.unraisablehook
+class _Interrupts:
+    """Remembers Ctrl-C.
 
-    def hook(dropped: Any) -> None:
-        if isinstance(dropped.exc_value, KeyboardInterrupt):
-            threading.Timer(0.05, _thread.interrupt_main).start()
-        else:
-            before(dropped)
+    The exception alone is not enough: raised in a callback that runs inside compiled code it may be dropped there. So
+    every stage asks again before it begins, and nothing is written after an interrupt.
+    """
 
-    sys.unraisablehook = hook
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
+    def __init__(self) -> None:
+        self.seen = False
+
+    def check(self) -> None:
+        """Raise the interrupt again that was dropped."""
+        if self.seen:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Inside, interrupts are remembered."""
+        self.seen = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+
+        def handler(number: int, frame: Any) -> None:
+            self.seen = True
+            raise KeyboardInterrupt
+
+        def unraisable(dropped: Any) -> None:
+            if not isinstance(dropped.exc_value, KeyboardInterrupt):
+                hook(dropped)
+
+        signal.signal(signal.SIGINT, handler)
+        sys.unraisablehook = unraisable
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+            sys.unraisablehook = hook
+
+
+_interrupts = _Interrupts()
 
 
 def _fail(text: str) -> int:
@@ -97,6 +123,7 @@ def _optimize(options: argparse.Namespace) -> int:
     result = _plan(options)
     texts = {options.report: result.report.to_html, options.json: result.report.to_json}
     contents = {path: text().encode() for path, text in texts.items() if path is not None}
+    _interrupts.check()
     result.save(options.output)
     for path, content in contents.items():
         write_atomically(path, content)
@@ -185,14 +212,19 @@ def _plan(options: argparse.Namespace) -> Result:
 
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str], None]]:
-    """Shows on a terminal what is being done; silent elsewhere."""
+    """Shows on a terminal what is being done; silent elsewhere. Looks for interrupts before every stage."""
     if not sys.stderr.isatty():
-        yield lambda text: None
+        yield lambda text: _interrupts.check()
         return
     from rich.console import Console
 
     with Console(stderr=True).status("starting") as status:
-        yield lambda text: status.update(text)
+
+        def show(text: str) -> None:
+            _interrupts.check()
+            status.update(text)
+
+        yield show
 
 
 def _check_writable(flag: str, path: Path) -> None:
