@@ -64,7 +64,8 @@ def test_copies_go_into_products() -> None:
 def test_an_identity_matrix_disappears_from_products() -> None:
     emitter = Emitter()
     x = emitter.input(T)
-    graph = emitter.build([emitter.contract(["ab", "bc"], "ac", dict(a=4, b=4, c=4), [emitter.eye(4, "float32"), x])])
+    sizes = {"a": 4, "b": 4, "c": 4}
+    graph = emitter.build([emitter.contract(["ab", "bc"], "ac", sizes, [emitter.eye(4, "float32"), x])])
     assert graph.outputs == graph.inputs
 
 
