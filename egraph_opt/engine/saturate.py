@@ -61,6 +61,7 @@ class Saturation:
     ) -> None:
         self.graph, self.limits = graph, limits
         self._price, self._best_price, self._stalled = price, math.inf, 0
+        self._lap = 0.0
         self.clock = Clock(limits.seconds)
         self.report = SaturationReport()
         words = vocabulary()
@@ -155,7 +156,10 @@ class Saturation:
 
     def _enough(self, snapshot: Snapshot) -> str:
         """Why the search ends here, if it does."""
-        if self.clock.over():
+        # Iterations grow: one more would take at least as long as the last one.
+        spent = self.clock.spent()
+        last, self._lap = spent - self._lap, spent
+        if spent + last > self.limits.seconds:
             return "time"
         if snapshot.size > self.limits.nodes:
             return "nodes"
