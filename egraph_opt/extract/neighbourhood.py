@@ -3,7 +3,8 @@
 
 A ball grows from a random needed class along the edges of the e-graph. The restricted table is reduced against the
 incumbent, bounded by its relaxation and, if an improvement is still possible, branched on. Balls grow while they are
-solved easily. Also here: the local search guided by a relaxed point.
+solved easily. Balls and restarts of the local search take turns, as either finds what the other does not. Also here:
+the local search guided by a relaxed point.
 """
 
 import random
@@ -15,6 +16,7 @@ from egraph_opt.extract.choice import UNDERIVED, Extraction, record, selected
 from egraph_opt.extract.local_search import Local, improve
 from egraph_opt.extract.program import Program
 from egraph_opt.extract.reduction import reduce
+from egraph_opt.extract.restarts import Restarts
 from egraph_opt.extract.smaller import trimmed
 from egraph_opt.extract.solver import Floats
 from egraph_opt.extract.table import Table
@@ -22,7 +24,8 @@ from egraph_opt.extract.tree import cheapest_tree
 
 BETTER = 1.0 - 1e-9
 FIRST_SIZE, SMALLEST, LARGEST = 60, 20, 400
-SLICE_SECONDS = 0.5
+STREAM = 99  # tells the restarts apart from others of the same seed
+SLICE_SECONDS = 0.15
 
 
 def guided(table: Table, wanted: Floats, best: Local, deadline: float) -> Local:
@@ -55,6 +58,7 @@ def search_neighbourhoods(
         report: called with every new best.
     """
     rng = random.Random(seed)
+    restarts = Restarts(table, (seed, STREAM))
     near = _neighbours(table)
     size = float(FIRST_SIZE)
     last = time.perf_counter()
@@ -71,6 +75,11 @@ def search_neighbourhoods(
             if report is not None:
                 report(best)
         size = max(SMALLEST, size * 0.9) if time.perf_counter() >= end else min(LARGEST, size * 1.03)
+        found = restarts.attempt(best, deadline)
+        if found.cost < best.cost * BETTER:
+            best, last = found, time.perf_counter()
+            if report is not None:
+                report(best)
     return best
 
 

@@ -219,14 +219,20 @@ class _Run:
             seconds, idle = 0.5 * self.left, 0.25 * self.left
         elif self.budget < LONG_BUDGET:
             idle = 0.25 * self.left
+        return self.neighbourhoods(here, seconds, idle)
+
+    def neighbourhoods(self, here: Local, seconds: float, idle: float) -> Local:
+        """Free balls of the smallest table for some seconds, fewer if nothing has improved for ``idle`` of them."""
         deadline = time.perf_counter() + seconds
         return search_neighbourhoods(
             self.table, here, deadline, self.seed, idle, lambda found: self.report(found, "neighbourhoods")
         )
 
     def prove(self, program: Program, here: Local) -> None:
-        """Branch and bound on the smallest table."""
+        """Branch and bound on the smallest table; the time that it keeps in reserve goes to neighbourhoods again."""
         if self.worth_branching():
             proof = program.branch(here, self.deadline, self.gap)
             self.report(proof.best, "branch and bound")
             self.raise_bound(proof.bound)
+            if not self.finished():
+                self.neighbourhoods(proof.best, self.left, self.left)

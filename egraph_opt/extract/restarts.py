@@ -32,20 +32,35 @@ def reader_counts(table: Table, choice: Sequence[int]) -> list[float]:
     return [float(max(1, count)) for count in counts]
 
 
-def _start(table: Table, best: Local, count: int, rng: np.random.Generator) -> Tree:
-    """The tree of restart number ``count``."""
-    if not count:
-        return cheapest_tree(table, table.cost, reader_counts(table, best.choice))
-    noise = rng.lognormal(0.0, NOISE[count % len(NOISE)], len(table.cost))
-    costs: list[float] = (np.array(table.cost) * noise).tolist()
-    if count % 2:
-        trust = (2.0 * rng.random(table.size)).tolist()
-        counts = [1.0 + (n - 1.0) * x for n, x in zip(reader_counts(table, best.choice), trust, strict=True)]
-        return cheapest_tree(table, costs, counts)
-    needed = selected(table, best.choice)
-    keep = (rng.random(len(needed)) > REOPENED[count // 2 % len(REOPENED)]).tolist()
-    fixed = {c: best.choice[c] for c, kept in zip(needed, keep, strict=True) if kept}
-    return cheapest_tree(table, costs, fixed=fixed)
+class Restarts:
+    """A stream of restarts on one table; what it does next depends on the seed and on how many there were."""
+
+    def __init__(self, table: Table, seed: int | tuple[int, ...]) -> None:
+        self.table = table
+        self.rng = np.random.default_rng(seed)
+        self.count = 0
+
+    def attempt(self, best: Local, deadline: float) -> Local:
+        """One local search around the best choice, which it need not reach."""
+        tree = self._start(best)
+        self.count += 1
+        return improve(self.table, tree.choice, tree.order, deadline)
+
+    def _start(self, best: Local) -> Tree:
+        """The tree that the next restart begins with."""
+        table, rng, count = self.table, self.rng, self.count
+        if not count:
+            return cheapest_tree(table, table.cost, reader_counts(table, best.choice))
+        noise = rng.lognormal(0.0, NOISE[count % len(NOISE)], len(table.cost))
+        costs: list[float] = (np.array(table.cost) * noise).tolist()
+        if count % 2:
+            trust = (2.0 * rng.random(table.size)).tolist()
+            counts = [1.0 + (n - 1.0) * x for n, x in zip(reader_counts(table, best.choice), trust, strict=True)]
+            return cheapest_tree(table, costs, counts)
+        needed = selected(table, best.choice)
+        keep = (rng.random(len(needed)) > REOPENED[count // 2 % len(REOPENED)]).tolist()
+        fixed = {c: best.choice[c] for c, kept in zip(needed, keep, strict=True) if kept}
+        return cheapest_tree(table, costs, fixed=fixed)
 
 
 def restart(
@@ -66,12 +81,10 @@ def restart(
         seed: of the noise.
         report: called with every new best.
     """
-    rng = np.random.default_rng(seed)
-    idle = count = 0
+    stream = Restarts(table, seed)
+    idle = 0
     while idle < patience and time.perf_counter() < deadline:
-        tree = _start(table, best, count, rng)
-        found = improve(table, tree.choice, tree.order, deadline)
-        count += 1
+        found = stream.attempt(best, deadline)
         idle += 1
         if found.cost < best.cost * (1.0 - SMALLEST_STEP):
             best, idle = found, 0
