@@ -167,9 +167,14 @@ def _decide(
     report.seconds_measure = clock.lap()
     verdict = (winner or contenders[0]).verdict
     if verdict is not None:
-        report.error_before = verdict.error_original
-        report.error_after = verdict.error_candidate if winner else verdict.error_original
-        report.verified = True
+        report.verified = verdict.reference in ("float64", "native")
+        if verdict.reference == "float64":
+            report.error_before = verdict.error_original
+            report.error_after = verdict.error_candidate if winner else verdict.error_original
+        elif verdict.reason:
+            report.notes.append(
+                f"checked in its own precision: {verdict.reason}" if report.verified else verdict.reason
+            )
     return (winner.candidate, True) if winner else (original, False)
 
 
@@ -275,13 +280,14 @@ def _describe(
     report: Report, captured: Captured, chosen: Candidate, frozen: Sequence[int], cost: CostModel, found: Search
 ) -> None:
     before = captured.graph
-    counts = count_graph(before), count_graph(chosen.graph, _free(chosen.graph, frozen))
-    report.flops_before, report.flops_after = (c.flops for c in counts)
-    report.flops_before += captured.saved_products
+    free = _free(chosen.graph, frozen) if report.improved else frozenset()
+    counts = count_graph(before), count_graph(chosen.graph, free)
+    saved = captured.saved_products
+    report.flops_before, report.flops_after = counts[0].flops + saved, counts[1].flops
     if not report.improved:
         report.flops_after = report.flops_before
-    elif captured.saved_products:
-        report.notes.append(f"capture alone saved {quantity(captured.saved_products, 'flop')} of products")
+    elif saved:
+        report.notes.append(f"capture alone saved {quantity(saved, 'flop')} of products")
     report.bytes_before, report.bytes_after = (c.bytes for c in counts)
     report.transcendentals_before, report.transcendentals_after = (c.transcendentals for c in counts)
     report.nodes_before, report.nodes_after = len(before), len(chosen.graph)

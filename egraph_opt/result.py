@@ -166,11 +166,17 @@ class Result:
     def flat(self) -> Callable[[Sequence[Any]], list[Any]]:
         """The chosen program over flat leaves and closed-over arrays, differentiable as the original is."""
         if not self.report.improved:
-            return lambda leaves: self.captured.original(*leaves)  # as it was written, not as the Graph spells it
+            return self._as_written
         lowered = lower_graph(self.after, self.captured.tracebacks)
         if self.captured.has_custom_derivatives or self.captured.has_checkpoint:
             return with_derivative_of(lowered, self.captured.original, self.captured.custom_derivatives)
         return lowered
+
+    def _as_written(self, leaves: Sequence[Any]) -> list[Any]:
+        """The user's own function, neither as the Graph spells it nor as its jaxpr was traced somewhere else."""
+        count = len(self.captured.leaf_names)
+        args, kwargs = self.captured.arguments.unflatten(leaves[:count])
+        return jax.tree.leaves(self.convention.function(*args, **kwargs))
 
     @cached_property
     def _jitted(self) -> Any:
