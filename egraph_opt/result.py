@@ -169,7 +169,7 @@ class Result:
             return self._as_written
         lowered = lower_graph(self.after, self.captured.tracebacks)
         if self.captured.has_custom_derivatives or self.captured.has_checkpoint:
-            return with_derivative_of(lowered, self.captured.original, self.captured.custom_derivatives)
+            return with_derivative_of(lowered, self.captured.original)
         return lowered
 
     def _as_written(self, leaves: Sequence[Any]) -> list[Any]:

@@ -36,7 +36,6 @@ class Sums:
         self._encoder, self._numerics = encoder, numerics
         self._first: dict[int, list[tuple[int, Scale]]] = {}
         self._done: dict[int, set[object]] = defaultdict(set)
-        self._names: dict[ENode, int] = {}
 
     def step(self, snapshot: Snapshot) -> tuple[dict[str, list[Row]], list[tuple[int, int]]]:
         """Rows to load and pairs of numbers to unite."""
