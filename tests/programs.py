@@ -327,7 +327,7 @@ def join(rng: Rng, pool: Pool) -> Any:
         return jnp.pad(x, 1) if number(x) else x
     if kind == 2:
         return jnp.concatenate([x, y, x], axis)
-    return x.at[(slice(None),) * axis + (0,)].set(0) if min(x.shape) > 0 else x
+    return x.at[(slice(None),) * axis + (0,)].set(x.dtype.type(0)) if min(x.shape) > 0 else x
 
 
 def scans(rng: Rng, pool: Pool) -> Any:

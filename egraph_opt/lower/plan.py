@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from egraph_opt.ir import Graph, Node, Spec
+from egraph_opt.ir.spec import canonical
 from egraph_opt.ir.attrs import thaw
 from egraph_opt.ir.spec_algebra import compose_product
 from egraph_opt.ops import get_op
@@ -117,7 +118,9 @@ def einsum_call(graph: Graph, node: Node, uses: Sequence[int]) -> tuple[str, tup
     """Spec and operands that an einsum is spelled with.
 
     A product that only a transposition reads is made in the transposed order, which costs nothing where exchanging
-    the operands gives it; operands that were widened are taken as they were, see ``narrow_operands``.
+    the operands gives it; operands that were widened are taken as they were, see ``narrow_operands``. An inner product
+    transposes its second operand: that is not one that a matrix product makes, because XLA would take the transpose
+    into that product, which is slower there.
     """
     spec: str = node.attr("spec")
     if len(node.operands) == 1:
@@ -128,7 +131,16 @@ def einsum_call(graph: Graph, node: Node, uses: Sequence[int]) -> tuple[str, tup
         if not outer.is_permutation or outer.scale != 1 or not Spec.parse(inner.attr("spec")).is_pure:
             return spec, node.operands
         spec, node = compose_product(spec, inner.attr("spec")).core, inner
-    return spec, narrow_operands(graph, node) or node.operands
+    parsed, operands = Spec.parse(spec), narrow_operands(graph, node) or node.operands
+    if len(operands) == 2 and parsed.is_pure and parsed.summed and set(parsed.inputs[0]) == set(parsed.inputs[1]):
+        first, second = (_is_product(graph.nodes[q]) for q in operands)
+        if second and not first:
+            return canonical(parsed.inputs[::-1], parsed.output, parsed.sizes), operands[::-1]
+    return spec, operands
+
+
+def _is_product(node: Node) -> bool:
+    return node.op == "einsum" and len(node.operands) == 2 and bool(Spec.parse(node.attr("spec")).summed)
 
 
 def narrow_operands(graph: Graph, node: Node) -> tuple[int, ...] | None:
