@@ -7,9 +7,11 @@ trips is paid once. The input is always among the results, so whatever goes wron
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
@@ -32,7 +34,8 @@ WATCH_SECONDS = 0.02
 
 EXTRACT_SECONDS = 0.06
 EXTRACT_SECONDS_PER_NODE = 2e-5
-"""Extraction time by size of the e-graph, where the budget allows it [s]."""
+SECOND_SHARE = 0.4
+"""Extraction time by size of the e-graph, where the budget allows it [s]; the further candidates get a share of it."""
 
 SMALL = 1
 """Graphs with no more non-input nodes than this are not searched."""
@@ -123,7 +126,8 @@ def search(
     if len(graph.nodes) - len(graph.inputs) <= SMALL:
         return found
     try:
-        _saturate_and_extract(graph, options, found, fixed, steady, trips, bodies)
+        with _no_collection():
+            _saturate_and_extract(graph, options, found, fixed, steady, trips, bodies)
     except (EngineError, ExtractionError) as error:
         found.saturation.stop_reason = str(error)
         found.notes.append(f"search ended early: {error}")
@@ -179,7 +183,8 @@ def _saturate_and_extract(
             start = time.perf_counter()
             rows, enodes = table(saturation, model)
             share = options.budget * options.extract_share / len(models)
-            extraction = extract(rows, min(share, EXTRACT_SECONDS + EXTRACT_SECONDS_PER_NODE * len(enodes)))
+            share = min(share, EXTRACT_SECONDS + EXTRACT_SECONDS_PER_NODE * len(enodes))
+            extraction = extract(rows, share if model is options.cost else SECOND_SHARE * share)
             if model is options.cost:
                 found.extraction = extraction
             found.seconds["extract"] += time.perf_counter() - start
@@ -205,6 +210,18 @@ def _saturate_and_extract(
             found.seconds["decode"] += time.perf_counter() - start
     finally:
         saturation.close()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """No garbage collection: a search makes many small objects and no garbage, and JAX's heap is long to walk."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _needed(roots: Sequence[int], chosen: Mapping[int, ENode]) -> list[tuple[int, ENode]]:

@@ -28,7 +28,7 @@ class Limits:
     matches: int = 4_000
     stall_nodes: int = 800
     stall_looks: int = 2
-    stall_gain: float = 0.01
+    stall_gain: float = 0.03
 
 
 @dataclass(slots=True)

@@ -244,10 +244,14 @@ class Saturation:
         for function in self._program.functions:
             asked = self._asked[function.name]
             readers = [self.session.text if s == "String" else self.session.number for s in function.arguments]
-            for row in functions[f"ask.{function.name}"].rows:
-                key = tuple([read(value) for read, value in zip(readers, row.inputs, strict=True)])
-                if key in asked:
-                    continue
+            rows = functions[f"ask.{function.name}"].rows
+            if len(rows) == len(asked):
+                continue
+            # New rows stand last in a table without e-classes; every row is read again, should that ever not hold.
+            keys = [self._key(readers, row) for row in rows[len(asked) :]]
+            if not asked.isdisjoint(keys):
+                keys = [key for row in rows if (key := self._key(readers, row)) not in asked]
+            for key in keys:
                 asked.add(key)
                 result = FUNCTIONS[function.name].call(*key)
                 if result is None or result is False:
@@ -260,6 +264,10 @@ class Saturation:
                     for output, text in result.items():
                         answers[f"{function.name}.{output}"].append((*key, text))
         return answers
+
+    @staticmethod
+    def _key(readers: Sequence[Callable[[Any], str | int]], row: Any) -> tuple[str | int, ...]:
+        return tuple([read(value) for read, value in zip(readers, row.inputs, strict=True)])
 
     def _load(self, tables: dict[str, list[Row]], unions: Sequence[tuple[int, int]] = ()) -> None:
         with self._part("load"):
