@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was done to a program and why, in words: rules with their laws, user lines, gains."""
+"""What was done to a program in few words: rules with their laws, user lines, gains."""
 
 from __future__ import annotations
 
-import difflib
 from collections import Counter
 
 from egraph_opt.cost import count_node
@@ -15,7 +14,7 @@ from egraph_opt.result import Result
 MAX_LINES = 12
 
 
-def explain(result: Result) -> str:
+def summary(result: Result) -> str:
     """Rules of the chosen program with their laws, and the user lines whose cost changed most."""
     report = result.report
     lines = [f"{report.name}: {report.decision}"]
@@ -25,7 +24,7 @@ def explain(result: Result) -> str:
         f"{quantity(report.flops_before, 'flop')} became {quantity(report.flops_after, 'flop')}"
         f" ({ratio(report.flops_before, report.flops_after)} less)"
     )
-    laws = {rule.name: rule for rule in _rules(result)}
+    laws = {rule.name: rule for rule in rules_of(result)}
     for name, count in sorted(report.rules_fired.items(), key=lambda item: (-item[1], item[0])):
         rule = laws.get(name)
         lines.append(f"  {name} x{count}: {rule.law if rule else 'sums collected and factored'}")
@@ -38,34 +37,8 @@ def explain(result: Result) -> str:
     return "\n".join(lines)
 
 
-def why_not(result: Result, name: str) -> str:
-    """Why a rule left no node in the chosen program: absent, not admitted, guard false, dearer, or out of budget."""
-    report = result.report
-    every = {rule.name: rule for rule in _rules(result)}
-    if name not in every:
-        close = difflib.get_close_matches(name, every, 3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else ""
-        return f"{name}: absent, no rule has this name{hint}"
-    if name in report.rules_fired:
-        return f"{name}: it is there, it made {report.rules_fired[name]} nodes of the chosen program"
-    rule = every[name]
-    if rule.numerics > result.options.numerics:
-        return f"{name}: of class {rule.numerics.name.lower()}, which numerics={report.numerics!r} does not admit"
-    statistics = result.search.saturation.rules.get(name)
-    short = report.stop_reason in ("time", "nodes", "iterations")
-    if statistics is None or not statistics.matches:
-        later = f"; the budget ran out ({report.stop_reason}), more might match later" if short else ""
-        return f"{name}: its pattern is absent or a guard false everywhere in {report.enodes} e-nodes{later}"
-    if not report.improved:
-        return f"{name}: it matched {statistics.matches} times, but {report.decision}"
-    later = f"; the budget ran out ({report.stop_reason})" if short else ""
-    return (
-        f"{name}: it matched {statistics.matches} times, but what it made is equal and dearer by the"
-        f" {report.cost_model} model, or another rule made it first{later}"
-    )
-
-
-def _rules(result: Result) -> RuleSet:
+def rules_of(result: Result) -> RuleSet:
+    """The rules a result was searched with."""
     return result.options.rules or RuleSet.shipped()
 
 
