@@ -10,9 +10,9 @@ import pytest
 from egraph_opt.engine import RuleSet
 from egraph_opt.engine.attributes import FUNCTIONS
 from egraph_opt.engine.compile import active, call_in, compile_rules, mentioned
-from egraph_opt.engine.encode import vocabulary
 from egraph_opt.engine.rule import parse_rules
 from egraph_opt.engine.sexpr import variables
+from egraph_opt.engine.words import vocabulary
 from egraph_opt.errors import RuleError
 from egraph_opt.ir.numerics import Numerics
 

@@ -3,18 +3,19 @@
 
 A rule writes ``(= ?r (compose ?s ?t))`` or a guard ``(shrinks ?s 0)``. The engine collects the argument tuples that
 matched, calls the function here, and stores its rows; a missing row means the rule does not apply. Functions are pure,
-so a row never changes. One record each; adding a function is adding a row at the end of this file.
+so a row never changes. One record each; adding a function is adding a row at the end of this file, or ``register``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from egraph_opt.errors import RuleError
 from egraph_opt.ir import spec_algebra
 from egraph_opt.ir.reshapes import parse_shape, shape_text, split_result
-from egraph_opt.ir.spec import Spec, identity
+from egraph_opt.ir.spec import Scale, Spec, canonical, identity
 
 Argument = str | int
 Result = None | bool | str | Mapping[str, str]
@@ -120,8 +121,34 @@ def _split_result(shape: str, spec: str) -> Result:
     return {"right": found.spec, "right-y": y} if y else {"none": found.spec}
 
 
-def _spec_shape(spec: str) -> Result:
-    return shape_text(Spec.parse(spec).shape)
+def _letters(spec: str) -> Result:
+    return str(Spec.parse(spec)).partition(";")[0]
+
+
+def _make_spec(letters: str, shapes: Sequence[str], scale: str = "1") -> Result:
+    """The spec of plain letters over operands of given shapes; None where they do not fit."""
+    left, _, output = letters.partition("->")
+    words = left.split(",")
+    sizes: dict[str, int] = {}
+    for word, shape in zip(words, map(parse_shape, shapes), strict=True):
+        if len(word) != len(shape):
+            return None
+        for letter, size in zip(word, shape, strict=True):
+            if sizes.setdefault(letter, size) != size:
+                return None
+    if not set(output) <= set(sizes):
+        return None
+    return canonical(words, output, sizes, _number(scale))
+
+
+def _number(text: str) -> Scale:
+    return float(text) if any(c in text for c in ".einf") else int(text)
+
+
+def _rescale(spec: str, factor: str) -> Result:
+    parsed = Spec.parse(spec)
+    scale = parsed.scale * _number(factor)
+    return canonical(parsed.inputs, parsed.output, parsed.sizes, scale) if spec_algebra.is_factor(scale) else None
 
 
 def _shrinks_sum(spec: str) -> Result:
@@ -131,7 +158,7 @@ def _shrinks_sum(spec: str) -> Result:
 
 _S, _I = "String", "i64"
 
-FUNCTIONS: Mapping[str, AttributeFunction] = {
+FUNCTIONS: dict[str, AttributeFunction] = {
     f.name: f
     for f in (
         AttributeFunction("compose", (_S, _S), ("",), _compose, "spec of einsum after einsum"),
@@ -182,7 +209,31 @@ FUNCTIONS: Mapping[str, AttributeFunction] = {
             _split_result,
             "spec of an einsum whose result is reshaped by splitting, and how its operands are reshaped",
         ),
-        AttributeFunction("spec-shape", (_S,), ("",), _spec_shape, "shape of the result of an einsum"),
+        AttributeFunction("letters", (_S,), ("",), _letters, "a spec without sizes and factor: `ab,bc->ac`"),
+        AttributeFunction(
+            "scale-of", (_S,), ("",), lambda s: str(Spec.parse(s).scale), "the factor of a spec, as text"
+        ),
+        AttributeFunction("rescale", (_S, _S), ("",), _rescale, "the spec with its factor multiplied"),
+        AttributeFunction(
+            "spec1", (_S, _S), ("",), lambda letters, x: _make_spec(letters, (x,)), "spec from letters and a shape"
+        ),
+        AttributeFunction(
+            "spec2",
+            (_S, _S, _S),
+            ("",),
+            lambda letters, x, y: _make_spec(letters, (x, y)),
+            "spec of a product from letters and two shapes",
+        ),
+        AttributeFunction(
+            "constant-value",
+            (_S,),
+            ("",),
+            lambda text: text.partition(" ")[2],
+            "the number of a scalar constant's text",
+        ),
+        AttributeFunction(
+            "constant-text", (_S, _S), ("",), lambda dtype, value: f"{dtype} {value}", "text of a scalar constant"
+        ),
         AttributeFunction("swap", (_S,), ("",), spec_algebra.swap, "the product with its operands exchanged"),
         AttributeFunction("relate", (_S, _S), ("",), spec_algebra.relate, "permutation between two results"),
         AttributeFunction("is-identity", (_S,), (), lambda s: Spec.parse(s).is_identity, "the spec changes nothing"),
@@ -198,3 +249,17 @@ FUNCTIONS: Mapping[str, AttributeFunction] = {
         AttributeFunction("not-larger", (_S,), (), _shrinks_sum, "the result is no larger than the operand"),
     )
 }
+
+
+def register(function: AttributeFunction) -> None:
+    """Add a function that rules may then call; registering one again replaces it, unless it is shipped.
+
+    Raises:
+        RuleError: a shipped function has this name.
+    """
+    if function.name in _SHIPPED:
+        raise RuleError(f"attribute function {function.name!r} is shipped; give yours another name")
+    FUNCTIONS[function.name] = function
+
+
+_SHIPPED = frozenset(FUNCTIONS)

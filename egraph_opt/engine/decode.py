@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import inf
 
-from egraph_opt.engine.encode import ADD, RESHAPE, Encoder
-from egraph_opt.engine.snapshot import ENode, Snapshot, Types
+from egraph_opt.engine.encode import Encoder
+from egraph_opt.engine.snapshot import ENode, Snapshot, is_well_typed
+from egraph_opt.engine.words import ADD, EINSUM, Types, make_node
 from egraph_opt.ir import Graph, Node, Sources, TensorType
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
@@ -27,14 +30,8 @@ def as_node(enode: ENode, types: Types, encoder: Encoder, sources: Sources = ())
     if enode.constructor.startswith("Call"):
         call = encoder.calls[enode.text]
         return Node(call.op, enode.children, call.attrs, call.types, sources)
-    if enode.constructor in ("Einsum1", "Einsum2"):
-        return Node("einsum", enode.children, (("spec", enode.text),), types, sources)
-    if enode.constructor == ADD:
-        return Node("add", enode.children, (), types, sources)
-    if enode.constructor == RESHAPE:
-        return Node("reshape", enode.children, (("shape", types[0].shape),), types, sources)
-    op = get_op(encoder.op_name(enode.constructor))
-    return Node(op.name, enode.children, tuple((name, None) for name in op.attrs), types, sources)
+    node = make_node(enode.constructor, enode.text, enode.children, types)
+    return replace(node, sources=sources) if sources else node
 
 
 class Prices:
@@ -65,12 +62,17 @@ class Prices:
                 if c in children or None in operands:
                     continue
                 # A spec says all about its operands but their element type.
-                key = (constructor, text, own if text else tuple(operands))
+                key = (constructor, text, own) if constructor in EINSUM.values() else (constructor, text, *operands)
                 price = known.get(key)
                 if price is None:
+                    if not is_well_typed(enode, own, types, self._encoder):
+                        known[key] = inf
+                        continue
                     # An op with several results prices its readers' operands by their first type.
                     node = as_node(enode, own, self._encoder)
                     price = known[key] = self._cost(node, [t[0] for t in operands if t is not None])
+                if price == inf:
+                    continue
                 rows.append((c, price, children, text or constructor))
                 enodes.append(enode)
         return rows, enodes

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Graph to e-graph: constructors, and rows that a bulk load turns into e-nodes.
 
-Ops that rules speak of have a constructor of their own (``Tanh x``, ``Einsum2 spec x y``). All others are ``Call<n>``
-with a key into a table of calls here, so the e-graph knows a handful of constructors whatever the program holds.
+Ops that rules speak of have a constructor of their own (``Tanh x``, ``Einsum2 spec x y``; see ``words``). All others
+are ``Call<n>`` with a key into a table of calls here, so the e-graph knows a handful of constructors whatever the
+program holds.
 """
 
 from __future__ import annotations
@@ -13,13 +14,8 @@ from typing import Any
 
 from egraph_opt.engine.compile import Constructor
 from egraph_opt.engine.session import Row
+from egraph_opt.engine.words import ADD, EINSUM, head
 from egraph_opt.ir import Graph, Node, TensorType
-from egraph_opt.ir.reshapes import shape_text
-from egraph_opt.ops import all_ops
-
-EINSUM = {1: "Einsum1", 2: "Einsum2"}
-ADD = "Add"
-RESHAPE = "Reshape"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +39,6 @@ class Call:
         return self.op != "input" or dict(self.attrs)["index"] in inputs
 
 
-def vocabulary() -> dict[str, Constructor]:
-    """Constructors that rules may mention: einsum, add, and every op of fixed arity without attributes in use."""
-    table = {
-        "Einsum1": Constructor("Einsum1", ("String", "T")),
-        "Einsum2": Constructor("Einsum2", ("String", "T", "T")),
-        "Add": Constructor("Add", ("T", "T")),
-        "Reshape": Constructor("Reshape", ("String", "T")),
-    }
-    for op in all_ops().values():
-        if op.arity and op.constructor not in table and op.name not in ("einsum", "add"):
-            table[op.constructor] = Constructor(op.constructor, ("T",) * op.arity)
-    return table
-
-
 class Encoder:
     """Rows for one e-graph.
 
@@ -65,11 +47,10 @@ class Encoder:
     """
 
     def __init__(self, mentioned: Iterable[str]) -> None:
-        self._mentioned = set(mentioned)
+        self._spoken = {*mentioned, ADD, *EINSUM.values()}
         self._keys: dict[Call, str] = {}
         self.calls: dict[str, Call] = {}
         self.constructors: dict[str, Constructor] = {}
-        self._op_of: dict[str, str] = {op.constructor: op.name for op in all_ops().values()}
         self.next_number = 0
 
     def rows(self, graph: Graph) -> tuple[dict[str, list[Row]], list[int]]:
@@ -90,13 +71,9 @@ class Encoder:
 
     def head(self, node: Node) -> tuple[str, tuple[str, ...]]:
         """Constructor and text arguments of a node that is no sum."""
-        if node.op == "einsum":
-            return EINSUM[len(node.operands)], (node.attr("spec"),)
-        if node.op == "reshape" and RESHAPE in self._mentioned:
-            return RESHAPE, (shape_text(node.attr("shape")),)
-        op = all_ops().get(node.op)
-        if op and op.constructor in self._mentioned and op.arity and all(v is None for _, v in node.attrs):
-            return op.constructor, ()
+        found = head(node)
+        if found is not None and found[0] in self._spoken:
+            return found
         return f"Call{len(node.operands)}", (self._key(Call(node.op, node.attrs, node.types, len(node.operands))),)
 
     def row(self, tables: dict[str, list[Row]], name: str, text: Sequence[str], operands: Sequence[int]) -> int:
@@ -107,10 +84,6 @@ class Encoder:
         self.next_number += 1
         tables.setdefault(name, []).append((number, *text, *operands))
         return number
-
-    def op_name(self, constructor: str) -> str:
-        """Op of a constructor that is not a call."""
-        return self._op_of[constructor]
 
     def _key(self, call: Call) -> str:
         if call not in self._keys:

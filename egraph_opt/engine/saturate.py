@@ -15,13 +15,15 @@ from typing import Any
 
 from egraph_opt.engine.attributes import FUNCTIONS
 from egraph_opt.engine.compile import Constructor, active, compile_rules, mentioned
-from egraph_opt.engine.encode import Encoder, declarations, loaders, vocabulary
-from egraph_opt.engine.facts import NAMES, Facts
+from egraph_opt.engine.encode import Encoder, declarations, loaders
+from egraph_opt.engine.facts import NAMES, Facts, absent
 from egraph_opt.engine.limits import Clock, Limits, RuleStatistics, SaturationReport
+from egraph_opt.engine.naming import Names
 from egraph_opt.engine.rule import Rule, RuleSet
 from egraph_opt.engine.session import Row, Session
 from egraph_opt.engine.snapshot import ENode, Snapshot, read_provenance, take
 from egraph_opt.engine.sums import Sums
+from egraph_opt.engine.words import vocabulary
 from egraph_opt.errors import EngineError
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
@@ -69,9 +71,10 @@ class Saturation:
         self.encoder = Encoder(spoken)
         tables, self.numbers = self.encoder.rows(graph)
         present = set(self.encoder.constructors)
-        facts = Facts(graph, self.numbers, present, frozen)
-        self.rules: list[Rule] = active(rules, present, words, NAMES - facts.names)
-        made = {h for rule in self.rules for part in mentioned(rule) for h in part if h in words}
+        self.rules: list[Rule] = active(rules, present, words, absent(frozen))
+        heads = {h for rule in self.rules for part in mentioned(rule) for h in part}
+        made = heads & set(words)
+        self._facts = facts = Facts(graph, self.numbers, frozen, NAMES & heads)
         self.constructors: dict[str, Constructor] = {
             **{name: words.get(name) or self.encoder.constructors[name] for name in sorted(present)},
             **{name: words[name] for name in sorted(made | {"Einsum1", "Add"})},
@@ -79,7 +82,7 @@ class Saturation:
         self.session = Session()
         self._asked: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self._program = compile_rules(self.rules, self.constructors)
-        self.sums = Sums(self.encoder, numerics)
+        self.sums = Sums(numerics)
         self._snapshot: Snapshot | None = None
         with self._part("load"):
             self.session.run(
@@ -135,20 +138,23 @@ class Saturation:
             self._normalize()
             snapshot = self.snapshot()
             self.report.growth.append(snapshot.size)
+            names = Names(snapshot, self.encoder)
             with self._part("sums"):
-                rows, unions = self.sums.step(snapshot)
+                unions = self.sums.step(names)
+                changed = bool(names.rows or unions)
+                self._facts.step(names)
             # Deleting rules may go back and forth between spellings: what no longer grows is saturated.
             size = snapshot.size + len(snapshot.classes)
             still = still + 1 if size <= largest else 0
             largest = max(largest, size)
-            if still >= (3 if rows or unions else 1):
+            if still >= (3 if changed else 1):
                 return
             reason = self._enough(snapshot)
             if reason:
                 self.report.stop_reason = reason
                 return
-            if rows or unions:
-                self._load(rows, unions)
+            if names.rows or unions:
+                self._load(names.rows, unions)
             self._answer(explore)
             self._step(explore)
         self.report.stop_reason = "iterations"

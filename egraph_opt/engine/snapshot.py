@@ -14,14 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from egraph_opt.engine.compile import Constructor
-from egraph_opt.engine.encode import ADD, RESHAPE, Encoder
+from egraph_opt.engine.encode import Encoder
 from egraph_opt.engine.session import Session
+from egraph_opt.engine.words import ADD, EINSUM, RESHAPE, Types, infer_word
 from egraph_opt.ir import TensorType
 from egraph_opt.ir.reshapes import parse_shape
 from egraph_opt.ir.spec import Spec
-from egraph_opt.ops import get_op
-
-Types = tuple[TensorType, ...]
 
 
 class ENode(NamedTuple):
@@ -60,7 +58,7 @@ class Snapshot:
         for c, nodes in enumerate(self.classes):
             for node in nodes:
                 call = encoder.calls.get(node.text)
-                if call is not None and call.is_fixed(inputs):
+                if call.is_fixed(inputs) if call is not None else not node.children:
                     queue.append(c)
                 elif call is None or not call.is_leaf_or_effect:
                     for child in set(node.children):
@@ -141,7 +139,10 @@ def infer_types(classes: Sequence[Sequence[ENode]], encoder: Encoder) -> tuple[l
         number = owners[i]
         if types[number] is not None:
             continue
-        types[number], definition[number] = node_types(members[i], types, encoder), members[i]
+        found = node_types(members[i], types, encoder)
+        if found is None:
+            continue
+        types[number], definition[number] = found, members[i]
         for use in users[number]:
             missing[use] -= 1
             if not missing[use]:
@@ -149,22 +150,40 @@ def infer_types(classes: Sequence[Sequence[ENode]], encoder: Encoder) -> tuple[l
     return types, definition
 
 
-def node_types(node: ENode, types: Sequence[Types | None], encoder: Encoder) -> Types:
-    """Types of an e-node whose children's types are known."""
+def node_types(node: ENode, types: Sequence[Types | None], encoder: Encoder) -> Types | None:
+    """Types of an e-node whose children's types are known; None when it is ill-typed: wrong rules make such."""
     call = encoder.calls.get(node.text)
     if call is not None:
         return call.types
-    operands = [types[child] for child in node.children]
-    first = operands[0]
-    assert first is not None, "children come first"
-    if node.constructor in ("Einsum1", "Einsum2"):
-        return _einsum_types(node.text, first[0].dtype)
+    operands = [known[0] for child in node.children if (known := types[child]) is not None]
+    return word_types(node, operands)
+
+
+def is_well_typed(node: ENode, own: Types, types: Sequence[Types | None], encoder: Encoder) -> bool:
+    """Whether an e-node has its class's types and fits its operands; what wrong rules make may not."""
+    if node.text in encoder.calls:
+        return encoder.calls[node.text].types == own
+    operands = [known[0] for child in node.children if (known := types[child]) is not None]
+    if node.constructor in EINSUM.values():
+        spec = Spec.parse(node.text)
+        return spec.shapes == tuple(t.shape for t in operands) and word_types(node, operands) == own
     if node.constructor == ADD:
-        return first
+        return operands[0] == operands[1] == own[0]
+    return word_types(node, operands) == own
+
+
+def word_types(node: ENode, operands: Sequence[TensorType]) -> Types | None:
+    """Types of an e-node that is no call, given its operands' types; None when it is ill-typed."""
+    if not operands:
+        return infer_word(node.constructor, node.text, ())
+    first = operands[0]
+    if node.constructor in EINSUM.values():
+        return _einsum_types(node.text, first.dtype)
+    if node.constructor == ADD:
+        return (first,)
     if node.constructor == RESHAPE:
-        return (TensorType(parse_shape(node.text), first[0].dtype),)
-    op = get_op(encoder.op_name(node.constructor))
-    return op.infer([t[0] for t in operands if t is not None], **dict.fromkeys(op.attrs))
+        return (TensorType(parse_shape(node.text), first.dtype),)
+    return infer_word(node.constructor, node.text, operands)
 
 
 @functools.cache

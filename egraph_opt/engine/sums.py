@@ -12,10 +12,10 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterator
 
-from egraph_opt.engine.encode import ADD, Encoder
 from egraph_opt.engine.facts import OPEN_SUM
-from egraph_opt.engine.session import Row
-from egraph_opt.engine.snapshot import ENode, Snapshot
+from egraph_opt.engine.naming import Names
+from egraph_opt.engine.snapshot import ENode
+from egraph_opt.engine.words import ADD
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import Scale, Spec, identity
 from egraph_opt.ir.spec_algebra import is_factor
@@ -32,23 +32,18 @@ Group = dict[int, tuple[int, Scale]]
 class Sums:
     """Keeps what was done over the iterations of one saturation; classes are remembered by a node number of theirs."""
 
-    def __init__(self, encoder: Encoder, numerics: Numerics = Numerics.REASSOCIATE) -> None:
-        self._encoder, self._numerics = encoder, numerics
+    def __init__(self, numerics: Numerics = Numerics.REASSOCIATE) -> None:
+        self._numerics = numerics
         self._first: dict[int, list[tuple[int, Scale]]] = {}
         self._done: dict[int, set[object]] = defaultdict(set)
 
-    def step(self, snapshot: Snapshot) -> tuple[dict[str, list[Row]], list[tuple[int, int]]]:
-        """Rows to load and pairs of numbers to unite."""
+    def step(self, names: Names) -> list[tuple[int, int]]:
+        """Pairs of numbers to unite; what is to be loaded first is added to the rows of ``names``."""
         if self._numerics < Numerics.REASSOCIATE:
-            return {}, []
-        self._snapshot = snapshot
-        self._rows: dict[str, list[Row]] = {}
-        self._made: dict[tuple[str, str, tuple[int, ...]], int] = {}
+            return []
+        snapshot = self._snapshot = names.snapshot
+        self._names = names
         self._flat: dict[int, Terms] = {}
-        self._number: dict[int, int] = {}
-        for number, c in snapshot.of_number.items():
-            if number < self._number.get(c, 1 << 60):
-                self._number[c] = number
         unions: list[tuple[int, int]] = []
         for c, nodes in enumerate(snapshot.classes):
             if not any(node.constructor == ADD for node in nodes) or snapshot.types[c] is None:
@@ -56,8 +51,8 @@ class Sums:
             terms = self._terms(c)
             if len(terms) > MAX_TERMS or not self._is_kept(terms):
                 continue
-            unions += [(self._name(c), tree) for tree in self._trees(c, terms)]
-        return self._rows, unions
+            unions += [(self._names.of(c), tree) for tree in self._trees(c, terms)]
+        return unions
 
     def _is_kept(self, terms: Terms) -> bool:
         """Whether the sum may be written by its coefficients: x - x is zero for finite x only."""
@@ -67,8 +62,8 @@ class Sums:
     def _trees(self, c: int, terms: Terms) -> list[int]:
         """Numbers of the trees that class ``c`` equals and that were not proposed before."""
         shape = self._snapshot.types[c][0].shape  # type: ignore[index]
-        named = tuple(sorted((self._name(t), k) for t, k in terms.items() if k != 0))
-        done = self._done[self._name(c)]
+        named = tuple(sorted((self._names.of(t), k) for t, k in terms.items() if k != 0))
+        done = self._done[self._names.of(c)]
         trees: list[int] = []
         if named not in done and named:
             done.add(named)
@@ -94,12 +89,12 @@ class Sums:
 
     def _open(self, c: int) -> Terms:
         snapshot = self._snapshot
-        name = self._name(c)
+        name = self._names.of(c)
         if name not in self._first:
             found = self._definition(c)
             if found is None:
                 return {c: 1}
-            self._first[name] = [(self._name(q), k) for q, k in found]
+            self._first[name] = [(self._names.of(q), k) for q, k in found]
         parts = [(snapshot.of_number.get(n), k) for n, k in self._first[name]]
         if any(q is None or q == c or snapshot.types[q] is None for q, _ in parts):
             return {c: 1}
@@ -172,53 +167,31 @@ class Sums:
                 inner[x] = inner.get(x, 0) + scale * left.pop(term)
             spec = Spec.parse(key[1])
             total = (
-                self._tree(sorted((self._name(x), k) for x, k in inner.items() if k != 0), spec.shapes[key[2]])
+                self._tree(sorted((self._names.of(x), k) for x, k in inner.items() if k != 0), spec.shapes[key[2]])
                 if any(inner.values())
                 else None
             )
             if total is None:
-                return self._tree(sorted((self._name(t), k) for t, k in terms.items()), shape)
+                return self._tree(sorted((self._names.of(t), k) for t, k in terms.items()), shape)
             if key[0] == "Einsum1":
-                parts.append((self._make("Einsum1", key[1], (total,)), 1))
+                parts.append((self._names.make("Einsum1", key[1], (total,)), 1))
             else:
-                other = self._name(key[3])
-                parts.append((self._make("Einsum2", key[1], (total, other) if key[2] == 0 else (other, total)), 1))
-        parts += [(self._name(t), k) for t, k in left.items() if k != 0]
+                other = self._names.of(key[3])
+                parts.append(
+                    (self._names.make("Einsum2", key[1], (total, other) if key[2] == 0 else (other, total)), 1)
+                )
+        parts += [(self._names.of(t), k) for t, k in left.items() if k != 0]
         return self._tree(sorted(parts), shape)
 
     def _tree(self, parts: list[tuple[int, Scale]], shape: tuple[int, ...], opened: bool = False) -> int:
         """Left-leaning tree of scaled terms in the given order; ``opened``: rules may distribute over it."""
-        numbers = [n if k == 1 else self._make("Einsum1", identity(shape, k), (n,)) for n, k in parts]
+        numbers = [n if k == 1 else self._names.make("Einsum1", identity(shape, k), (n,)) for n, k in parts]
         total = numbers[0]
         for n in numbers[1:]:
             if opened:
-                self._rows.setdefault(OPEN_SUM, []).append((total, n))
-            total = self._make(ADD, "", (total, n))
+                self._names.rows.setdefault(OPEN_SUM, []).append((total, n))
+            total = self._names.make(ADD, "", (total, n))
         return total
-
-    def _make(self, constructor: str, text: str, operands: tuple[int, ...]) -> int:
-        key = (constructor, text, operands)
-        if key not in self._made:
-            self._made[key] = self._encoder.row(self._rows, constructor, (text,) if text else (), operands)
-        return self._made[key]
-
-    def _name(self, c: int) -> int:
-        """A number of the class; a class that rules made gets one through its definition."""
-        if c not in self._number:
-            stack = [c]
-            while stack:
-                top = stack[-1]
-                node = self._snapshot.definition[top]
-                assert node is not None, "a class without a well-founded e-node"
-                missing = [q for q in node.children if q not in self._number]
-                if missing:
-                    stack += missing
-                    continue
-                stack.pop()
-                if top not in self._number:
-                    operands = tuple(self._number[q] for q in node.children)
-                    self._number[top] = self._make(node.constructor, node.text, operands)
-        return self._number[c]
 
 
 @functools.cache
