@@ -17,11 +17,11 @@ from egraph_opt.errors import EngineError, GraphError
 from egraph_opt.ir import Attrs, Node, TensorType
 from egraph_opt.ir.attrs import Ref, format_attr, parse_attrs
 from egraph_opt.ir.reshapes import parse_shape, shape_text
-from egraph_opt.ops import Op, all_ops, get_op
+from egraph_opt.ops import all_ops, get_op
 
 EINSUM = {1: "Einsum1", 2: "Einsum2"}
 ADD, RESHAPE, CONSTANT = "Add", "Reshape", "Constant"
-COUNTS = (1, 2, 3, 4)
+COUNTS = range(1, 9)
 """Operand counts for which an op of varying arity has a constructor."""
 
 Types = tuple[TensorType, ...]
@@ -54,17 +54,12 @@ def words() -> Mapping[str, Word]:
     for op in all_ops().values():
         if op.name in special or op.nested:
             continue
-        text = ("String",) if has_text(op) else ()
+        text = ("String",) if op.has_text else ()
         if op.arity is not None:
             table.append(Word(Constructor(op.constructor, text + ("T",) * op.arity), op.name))
         else:
             table += [Word(Constructor(f"{op.constructor}{n}", text + ("T",) * n), op.name) for n in COUNTS]
     return {word.constructor.name: word for word in table}
-
-
-def has_text(op: Op) -> bool:
-    """Whether attributes of the op are in use, by its examples; attributes that are None everywhere are not."""
-    return any(value is not None for example in op.examples for _, value in example.attrs)
 
 
 def vocabulary() -> dict[str, Constructor]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
+from egraph_opt.ir.attrs import Ref, format_attr
 from egraph_opt.ops import Op, Trait, all_ops
 
 _HEAD = """# Operations
@@ -16,8 +17,12 @@ A primitive of JAX that no record names stays an `opaque` node and is bound agai
 operations have equal shapes or rank 0. The column *weight* counts transcendental evaluations per result element, one
 exponential being 1; an operation without weight costs arithmetic or nothing.
 
-| operation | operands | attributes | traits | weight | meaning |
-|---|---|---|---|---|---|
+The column *in rules* shows an example of the operation as rules spell it; where there is none, rules cannot speak of
+it. Products, transposes, sums over axes, diagonals, broadcasts, differences and multiples are `(Einsum1 s x)`,
+`(Einsum2 s x y)` and `(Add x y)`.
+
+| operation | operands | attributes | traits | weight | in rules | meaning |
+|---|---|---|---|---|---|---|
 """
 
 
@@ -31,8 +36,33 @@ def _row(op: Op) -> str:
     attrs = ", ".join(f"`{name}`" for name in op.attrs)
     traits = ", ".join(trait.name.lower() for trait in Trait if trait in op.traits)
     weight = f"{op.transcendentals:g}" if op.transcendentals else ""
-    cells = (f"[`{op.name}`]({op.source})", arity, attrs, traits, weight, "; ".join(_meaning(op)))
+    cells = (f"[`{op.name}`]({op.source})", arity, attrs, traits, weight, _in_rules(op), "; ".join(_meaning(op)))
     return f"| {' | '.join(cells)} |"
+
+
+_SPECIAL = {
+    "einsum": '(Einsum2 "ab,bc->ac;2,3,4" x y)',
+    "add": "(Add x y)",
+    "reshape": '(Reshape "3,2" x)',
+    "constant": '(Constant "float32 1.0")',
+}
+
+
+def _in_rules(op: Op) -> str:
+    """The first example as the engine's constructor (``engine.words``) has it."""
+    example = next(iter(op.examples), None)
+    if op.name in _SPECIAL:
+        return f"`{_SPECIAL[op.name]}`"
+    if example is None or op.nested or op.name in ("opaque", "result"):
+        return ""
+    several = len(op.infer(example.operands, **dict(example.attrs))) > 1
+    if several or any(isinstance(value, Ref) for _, value in example.attrs):
+        return ""
+    attrs = ", ".join(f"{name}={format_attr(value)}" for name, value in example.attrs)
+    text = [f'"{attrs}"'] if op.has_text else []
+    name = op.constructor if op.arity is not None else f"{op.constructor}{len(example.operands)}"
+    call = f"({' '.join([name, *text, *'xyzuvw'[: len(example.operands)]])})"
+    return f"`{call.replace('|', chr(92) + '|')}`"
 
 
 def _meaning(op: Op) -> Iterator[str]:

@@ -92,6 +92,11 @@ class Op:
         """Name in the e-graph."""
         return "".join(part.capitalize() for part in self.name.replace("-", "_").split("_"))
 
+    @property
+    def has_text(self) -> bool:
+        """Whether attributes are in use, by the examples; some of JAX's are None everywhere."""
+        return any(value is not None for example in self.examples for _, value in example.attrs)
+
     def from_params(self, params: Mapping[str, Any]) -> Attrs | None:
         """Attributes, in the order of the record, of a captured equation with these parameters.
 
