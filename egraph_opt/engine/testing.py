@@ -7,7 +7,8 @@ shows; other operations run as they are lowered.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -61,19 +62,57 @@ def disagreements(
     snapshot: Snapshot, saturation: Saturation, inputs: Sequence[Any], run: Callable[[Graph], Any] | None = None
 ) -> list[str]:
     """Lines for e-nodes whose value is not that of their class's definition."""
+    return [str(found) for found in differences(snapshot, saturation, inputs, run)]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An e-node whose value is not that of its class.
+
+    Args:
+        number: the class.
+        enode: the e-node.
+        definition: e-node that gave the class its value.
+        want: value of the definition; None where it has none.
+        got: value of the e-node; None where it cannot be evaluated.
+        problem: how far they are apart.
+    """
+
+    number: int
+    enode: ENode
+    definition: ENode
+    want: Any
+    got: Any
+    problem: str
+
+    def __str__(self) -> str:
+        return f"class {self.number}: {self.enode}: {self.problem}; defined by {self.definition}"
+
+
+def differences(
+    snapshot: Snapshot, saturation: Saturation, inputs: Sequence[Any], run: Callable[[Graph], Any] | None = None
+) -> Iterator[Difference]:
+    """The e-nodes whose value is not that of their class's definition, or that cannot be evaluated."""
     evaluation = _Evaluation(snapshot, saturation, inputs, run)
     values = evaluation.values
-    found: list[str] = []
+    for c, enode, problem in evaluation.failed:
+        yield Difference(c, enode, enode, None, None, problem)
     for c, enodes in enumerate(snapshot.classes):
+        definition = snapshot.definition[c]
         for enode in enodes:
-            if enode == snapshot.definition[c] or c not in values or any(q not in values for q in enode.children):
+            if definition in (enode, None) or c not in values or any(q not in values for q in enode.children):
                 continue
+            assert definition is not None
             scale = max(SMALL, *(_largest(v) for q in (c, *enode.children) for v in values[q]))
-            for want, got in zip(values[c], evaluation.run(c, enode), strict=True):
+            try:
+                results = evaluation.run(c, enode)
+            except (ValueError, TypeError) as error:
+                yield Difference(c, enode, definition, values[c][0], None, f"ill-typed, {str(error).splitlines()[0]}")
+                continue
+            for want, got in zip(values[c], results, strict=True):
                 problem = _difference(want, got, scale)
                 if problem:
-                    found.append(f"class {c}: {enode}: {problem}; defined by {snapshot.definition[c]}")
-    return found
+                    yield Difference(c, enode, definition, want, got, problem)
 
 
 def einsum(spec: str, *operands: Any) -> Any:
@@ -104,15 +143,21 @@ class _Evaluation:
     ) -> None:
         self._snapshot, self._encoder, self._inputs, self._sub_graph = snapshot, saturation.encoder, inputs, run
         self.values: dict[int, list[Any]] = {}
+        self.failed: list[tuple[int, ENode, str]] = []
         pending = [(c, d) for c, d in enumerate(snapshot.definition) if d is not None]
         while pending:
             left = []
             for c, definition in pending:
-                if all(q in self.values for q in definition.children):
-                    self.values[c] = self.run(c, definition)
-                else:
+                if not all(q in self.values for q in definition.children):
                     left.append((c, definition))
-            assert len(left) < len(pending), "definitions are well founded"
+                    continue
+                try:
+                    self.values[c] = self.run(c, definition)
+                except (ValueError, TypeError) as error:
+                    self.failed.append((c, definition, f"ill-typed, {str(error).splitlines()[0]}"))
+            if len(left) == len(pending):
+                assert self.failed, "definitions are well founded"
+                break
             pending = left
 
     def run(self, c: int, enode: ENode) -> list[Any]:
