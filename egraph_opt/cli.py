@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Command line: ``egraph-opt optimize | inspect | explain | rules | bench | calibrate``.
+"""Command line: ``egraph-opt optimize | inspect | explain | rules | bisect | bench | calibrate``.
 
 Exit status 0: done. 1: a check failed. 2: bad usage or input that cannot be read, with one line that says where, what
 and what to do.
@@ -29,6 +29,7 @@ from egraph_opt.engine import RuleSet
 from egraph_opt.errors import ArgumentError, EgraphOptError, OutputError
 from egraph_opt.frontends import write_atomically
 from egraph_opt.inspect import inspect_graph
+from egraph_opt.ir.numerics import Numerics
 from egraph_opt.options import make_options
 from egraph_opt.pipeline import plan
 from egraph_opt.result import Result
@@ -174,6 +175,21 @@ def _check_rules(rules: RuleSet) -> int:
     return 1 if found.wrong else 0
 
 
+def _bisect(options: argparse.Namespace) -> int:
+    from egraph_opt.bisect import bisect
+
+    numerics = Numerics.parse(options.numerics)
+    rules = (RuleSet.load(options.rules) if options.rules else RuleSet.shipped()).admitted(numerics)
+    with _progress() as progress:
+        progress("loading")
+        model = load(options.model)
+        with model.precision():
+            graph = capture(model, model.example_args(), {}, numerics=numerics).graph
+        found = bisect(graph, rules, progress=progress)
+    _say(found)
+    return 1 if found.found else 0
+
+
 def _bench(options: argparse.Namespace) -> int:
     raise ArgumentError(f"bench {' '.join(options.suite)}: suites are not there yet; see benchmarks/ in the repository")
 
@@ -300,6 +316,10 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("action", choices=("list", "lint", "check"))
     one.add_argument("path", nargs="?", type=Path, metavar="PATH", help="file or folder; the shipped rules without it")
     one.set_defaults(run=_rules)
+    one = commands.add_parser("bisect", parents=[model], help="which rule makes the program wrong")
+    one.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")
+    one.add_argument("--numerics", default="finite", metavar="CLASS", help="exact, reassociate or finite (default)")
+    one.set_defaults(run=_bisect)
     one = commands.add_parser("bench", help="run benchmark suites")
     one.add_argument("suite", nargs="*")
     one.set_defaults(run=_bench)

@@ -259,7 +259,11 @@ class Saturation:
                 keys = [key for row in rows if (key := self._key(readers, row)) not in asked]
             for key in keys:
                 asked.add(key)
-                result = FUNCTIONS[function.name].call(*key)
+                try:
+                    result = FUNCTIONS[function.name].call(*key)
+                except ValueError as error:
+                    call = " ".join(map(str, (function.name, *key)))
+                    raise EngineError(f"({call}) fails, {error}; did a rule make terms of wrong shapes?") from error
                 if result is None or result is False:
                     continue
                 if result is True:
