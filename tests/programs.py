@@ -56,6 +56,11 @@ def square(x: Any) -> bool:
     return x.ndim == 2 and x.shape[0] == x.shape[1] and x.shape[0] > 0 and number(x)
 
 
+def bounded(x: Any) -> Any:
+    """Argument for a periodic function: of a large one it would show nothing but the last bits."""
+    return 6.0 * jnp.tanh(x / 6.0)
+
+
 def axis_of(rng: Rng, x: Any) -> int:
     return int(rng.integers(x.ndim))
 
@@ -161,16 +166,16 @@ def reduce(rng: Rng, pool: Pool) -> Any:
 UNARY: tuple[Callable[[Any], Any], ...] = (
     jnp.tanh,
     jnp.tanh,
-    jnp.sin,
-    jnp.cos,
+    lambda x: jnp.sin(bounded(x)),
+    lambda x: jnp.cos(bounded(x)),
     lambda x: jnp.exp(-x * x),
     lambda x: jnp.log(1 + x * x),
     lambda x: jnp.sqrt(1 + x * x),
     lambda x: lax.rsqrt(2 + x * x),
-    lambda x: 1 / (2 + jnp.cos(x)),
+    lambda x: 1 / (2 + jnp.cos(bounded(x))),
     jax.nn.sigmoid,
     lambda x: jnp.tanh(x) ** 3,
-    lambda x: (1.5 + jnp.sin(x)) ** 1.7,
+    lambda x: (1.5 + jnp.sin(bounded(x))) ** 1.7,
     lambda x: x**2,
     jnp.negative,
     lambda x: 1 - x,
@@ -408,7 +413,7 @@ def steps(rng: Rng, arguments: Sequence[Any], count: int, table: dict[Step, floa
 
 def total(values: Sequence[Any]) -> Any:
     """A smooth scalar of all real values."""
-    parts = [jnp.sum(jnp.sin(v)) for v in values if real(v)]
+    parts = [jnp.sum(jnp.sin(jnp.tanh(v))) for v in values if real(v)]
     return functools.reduce(lambda x, y: x + y.astype(x.dtype), parts) if parts else jnp.float32(0)
 
 
