@@ -23,6 +23,7 @@ from typing import Any
 import jax
 
 from egraph_opt.api import load
+from egraph_opt.bench.options import add_arguments as add_bench_arguments
 from egraph_opt.capture import capture
 from egraph_opt.cost import Device, Roofline
 from egraph_opt.engine import RuleSet
@@ -112,6 +113,11 @@ def _say(text: object) -> None:
     sys.stdout.write(f"{text}\n")
 
 
+def _say_now(text: object) -> None:
+    _say(text)
+    sys.stdout.flush()
+
+
 def _optimize(options: argparse.Namespace) -> int:
     outputs = {"-o": options.output, "--report": options.report, "--json": options.json}
     given = {flag: path for flag, path in outputs.items() if path is not None}
@@ -150,6 +156,8 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _rules(options: argparse.Namespace) -> int:
+    if options.action == "stats":
+        return _rule_statistics(options)
     rules = RuleSet.load(options.path) if options.path else RuleSet.shipped()
     if options.action == "check":
         return _check_rules(rules)
@@ -158,6 +166,20 @@ def _rules(options: argparse.Namespace) -> int:
         return 0
     for rule in rules:
         _say(f"{rule.name:28} {rule.numerics.name.lower():12} {Path(rule.path).name}:{rule.line}  {rule.law}")
+    return 0
+
+
+def _rule_statistics(options: argparse.Namespace) -> int:
+    if options.path is None:
+        raise ArgumentError("rules stats: want a model file, as in: egraph-opt rules stats MODEL")
+    if options.json is not None:
+        _check_writable("--json", options.json)
+    options.model, options.no_measure = options.path, True
+    found = _plan(options).rule_statistics()
+    _interrupts.check()
+    if options.json is not None:
+        write_atomically(options.json, found.to_json().encode())
+    _say(found)
     return 0
 
 
@@ -191,7 +213,13 @@ def _bisect(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    raise ArgumentError(f"bench {' '.join(options.suite)}: suites are not there yet; see benchmarks/ in the repository")
+    from egraph_opt.bench.command import run
+
+    for flag, path in (("--json", options.json), ("--table", options.table)):
+        if path is not None:
+            _check_writable(flag, path)
+    with _progress() as progress:
+        return run(options, _say_now, progress)
 
 
 def _calibrate(options: argparse.Namespace) -> int:
@@ -312,16 +340,17 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_inspect)
     one = commands.add_parser("explain", parents=[model, search], help="what is changed and why")
     one.set_defaults(run=_explain)
-    one = commands.add_parser("rules", help="list or check rules")
-    one.add_argument("action", choices=("list", "lint", "check"))
+    one = commands.add_parser("rules", parents=[search], help="list or check rules; stats MODEL: what each rule does")
+    one.add_argument("action", choices=("list", "lint", "check", "stats"))
     one.add_argument("path", nargs="?", type=Path, metavar="PATH", help="file or folder; the shipped rules without it")
+    one.add_argument("--json", type=Path, metavar="F.json", help="write the figures of stats as JSON")
     one.set_defaults(run=_rules)
     one = commands.add_parser("bisect", parents=[model], help="which rule makes the program wrong")
     one.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")
     one.add_argument("--numerics", default="finite", metavar="CLASS", help="exact, reassociate or finite (default)")
     one.set_defaults(run=_bisect)
     one = commands.add_parser("bench", help="run benchmark suites")
-    one.add_argument("suite", nargs="*")
+    add_bench_arguments(one)
     one.set_defaults(run=_bench)
     one = commands.add_parser("calibrate", help="measure this device for the cost model")
     one.add_argument("-o", "--output", type=Path, metavar="DEVICE.json")

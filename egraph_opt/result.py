@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
 from egraph_opt.calling import Convention
 from egraph_opt.capture import Captured
+from egraph_opt.cost import cost_model
 from egraph_opt.derivative import with_derivative_of
 from egraph_opt.errors import ArgumentError, OutputError
 from egraph_opt.frontends import LoadedModel, save, write_atomically
@@ -22,8 +23,11 @@ from egraph_opt.lower import lower_graph
 from egraph_opt.lower.python import to_python
 from egraph_opt.options import Options
 from egraph_opt.report import Report
-from egraph_opt.search import Search
+from egraph_opt.search import Search, SearchOptions
 from egraph_opt.split import split
+
+if TYPE_CHECKING:
+    from egraph_opt.rules.statistics import RuleStatistics
 
 
 @dataclass(eq=False)
@@ -123,6 +127,15 @@ class Result:
         from egraph_opt.explain import why_not
 
         return why_not(self, rule)
+
+    def rule_statistics(self) -> RuleStatistics:
+        """Matches, unions, e-nodes, seconds and use of each rule, from one more search of the same program."""
+        from egraph_opt.rules.statistics import rule_statistics
+
+        cost = cost_model(self.options.cost, jax.default_backend())
+        options = SearchOptions(self.options.active_rules(), self.options.numerics, self.options.budget, cost)
+        used = self.report.rules_fired if self.report.improved else {}
+        return rule_statistics(self.before, options, self.convention.frozen_positions, used)
 
     def to_python(self, name: str | None = None) -> str:
         """Standalone JAX source of the chosen program."""

@@ -51,6 +51,8 @@ class SearchOptions:
         budget: seconds for saturation and extraction together [s].
         cost: prices of e-nodes and graphs.
         extract_share: part of the budget that extraction may take.
+        nodes: e-nodes at which the search ends; large programs may have more.
+        count_unions: whether the report tells how many e-classes each rule merged.
     """
 
     rules: RuleSet
@@ -59,6 +61,7 @@ class SearchOptions:
     cost: CostModel
     extract_share: float = 0.3
     nodes: int = 12_000
+    count_unions: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +170,7 @@ def _saturate_and_extract(
         return EXTRACTORS["local-search"].function(table(saturation, options.cost)[0], WATCH_SECONDS).cost
 
     start = time.perf_counter()
-    saturation = Saturation(graph, options.rules, limits, price, options.numerics, fixed)
+    saturation = Saturation(graph, options.rules, limits, price, options.numerics, fixed, options.count_unions)
     try:
         found.saturation = saturation.report
         snapshot = saturation.run()

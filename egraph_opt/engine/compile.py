@@ -15,6 +15,9 @@ from egraph_opt.engine.rule import Rule
 from egraph_opt.engine.sexpr import Expr, Form, heads, rename, variables
 from egraph_opt.errors import RuleError
 
+UNITE = "unite "
+"""Before a rule's name: the rule that does its unions where they are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Constructor:
@@ -90,8 +93,20 @@ def active(
             have |= {h for h in mentioned(rule)[1] if h in constructors}
 
 
-def compile_rules(rules: Sequence[Rule], constructors: Mapping[str, Constructor], provenance: bool = True) -> Program:
+def compile_rules(
+    rules: Sequence[Rule],
+    constructors: Mapping[str, Constructor],
+    provenance: bool = True,
+    count_unions: bool = False,
+) -> Program:
     """Text for egglog of rules over the given constructors.
+
+    Args:
+        rules: what to compile.
+        constructors: of the e-graph.
+        provenance: whether e-nodes are stamped.
+        count_unions: whether rules note what they would merge, which rules of ``unite.<stage>`` then do: their matches
+            are the merged pairs.
 
     Raises:
         RuleError: an attribute function gets the wrong number of arguments, or one that nothing binds.
@@ -117,9 +132,11 @@ def compile_rules(rules: Sequence[Rule], constructors: Mapping[str, Constructor]
             questions[_question(rule.ruleset, function, arguments, [*plain, *needed])] = None
             earlier.append(fact)
             bound |= variables(fact)
-        body.append(_rule(rule, constructors, provenance))
+        body.append(_rule(rule, constructors, provenance, f"pending.{len(body)}" if count_unions else ""))
     stages = tuple(dict.fromkeys(rule.ruleset for rule in rules))
     declarations = [f"(ruleset {stage}) (ruleset ask.{stage})" for stage in stages]
+    if count_unions:
+        declarations += [f"(ruleset unite.{stage})" for stage in stages]
     for function in functions.values():
         sorts = " ".join(function.arguments)
         declarations.append(f"(relation ask.{function.name} ({sorts}))")
@@ -159,8 +176,10 @@ def _question(stage: str, function: AttributeFunction, arguments: tuple[Expr, ..
     return f"(rule ({body}) ((ask.{function.name} {ask})) :ruleset ask.{stage})"
 
 
-def _rule(rule: Rule, constructors: Mapping[str, Constructor], provenance: bool) -> str:
+def _rule(rule: Rule, constructors: Mapping[str, Constructor], provenance: bool, pending: str) -> str:
     actions = list(map(str, rule.actions))
+    if pending:
+        actions = [f"({pending}{a.removeprefix('(union')}" if a.startswith("(union ") else a for a in actions]
     if provenance:
         made: dict[str, None] = {}
         for action in rule.actions:
@@ -170,7 +189,11 @@ def _rule(rule: Rule, constructors: Mapping[str, Constructor], provenance: bool)
         deletes = [a for a in actions if a.startswith(("(delete", "(subsume"))]
         actions = [a for a in actions if a not in deletes] + list(made) + deletes
     facts = " ".join(map(str, rule.facts))
-    return f'(rule ({facts}) ({" ".join(actions)}) :ruleset {rule.ruleset} :name "{rule.name}")'
+    text = f'(rule ({facts}) ({" ".join(actions)}) :ruleset {rule.ruleset} :name "{rule.name}")'
+    if not pending:
+        return text
+    unite = f'(rule (({pending} a b) (!= a b)) ((union a b)) :ruleset unite.{rule.ruleset} :name "{UNITE}{rule.name}")'
+    return f"(relation {pending} (T T))\n{text}\n{unite}"
 
 
 def _terms(expr: Expr, constructors: Mapping[str, Constructor]) -> list[Form]:

@@ -112,5 +112,8 @@ def loaders(constructors: Mapping[str, Constructor]) -> str:
         facts = " ".join(f"(= x{a} (node {a}))" for a in tensors)
         term = f"({name} {' '.join(f'x{a}' if a in tensors else a for a in arguments)})"
         lines.append(f"(relation load.{name} (i64 {sorts}))")
-        lines.append(f"(rule ((load.{name} n {' '.join(arguments)}) {facts}) ((set (node n) {term})) :ruleset load)")
+        # Stamped as made by no rule, so that one which finds it again does not count as its maker.
+        stamp = f'(set (why.{term[1:-1]}) "")'
+        lines.append(f"(rule ((load.{name} n {' '.join(arguments)}) {facts})")
+        lines.append(f"      ((set (node n) {term}) {stamp}) :ruleset load)")
     return "\n".join(lines)

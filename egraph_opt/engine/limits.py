@@ -33,10 +33,19 @@ class Limits:
 
 @dataclass(slots=True)
 class RuleStatistics:
-    """Counts of one rule over a saturation."""
+    """Counts of one rule over a saturation.
+
+    Args:
+        matches: how often its left side was found.
+        seconds: search and application [s].
+        nodes: e-nodes that it made first, known once the provenance was read.
+        unions: pairs of e-classes that it merged; counted on request.
+    """
 
     matches: int = 0
     seconds: float = 0.0
+    nodes: int = 0
+    unions: int = 0
 
 
 @dataclass(slots=True)
@@ -62,8 +71,8 @@ class SaturationReport:
         return self.growth[-1] if self.growth else 0
 
     def culprit(self) -> str | None:
-        """Rule with the most matches: the first suspect when a limit was met."""
-        return max(self.rules, key=lambda name: self.rules[name].matches) if self.rules else None
+        """Rule that made the most e-nodes, or matched most: the first suspect when a limit was met."""
+        return max(self.rules, key=lambda n: (self.rules[n].nodes, self.rules[n].matches)) if self.rules else None
 
 
 class Clock:

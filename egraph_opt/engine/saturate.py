@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from egraph_opt.engine.attributes import FUNCTIONS
-from egraph_opt.engine.compile import Constructor, active, compile_rules, mentioned
+from egraph_opt.engine.compile import UNITE, Constructor, active, compile_rules, mentioned
 from egraph_opt.engine.encode import Encoder, declarations, loaders
 from egraph_opt.engine.facts import NAMES, Facts, absent
 from egraph_opt.engine.limits import Clock, Limits, RuleStatistics, SaturationReport
@@ -50,6 +50,7 @@ class Saturation:
             ends early.
         numerics: class of what is done to sums between iterations; that of the rules is the rule set's own.
         frozen: input positions whose values stay the same between calls; rules may ask for ``(frozen ?x)``.
+        count_unions: whether the report tells how many classes each rule merged.
     """
 
     def __init__(
@@ -60,8 +61,9 @@ class Saturation:
         price: Callable[[Saturation], float] | None = None,
         numerics: Numerics = Numerics.REASSOCIATE,
         frozen: Collection[int] = (),
+        count_unions: bool = False,
     ) -> None:
-        self.graph, self.limits = graph, limits
+        self.graph, self.limits, self._count_unions = graph, limits, count_unions
         self._price, self._best_price, self._stalled = price, math.inf, 0
         self._lap = 0.0
         self.clock = Clock(limits.seconds)
@@ -81,7 +83,7 @@ class Saturation:
         }
         self.session = Session()
         self._asked: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
-        self._program = compile_rules(self.rules, self.constructors)
+        self._program = compile_rules(self.rules, self.constructors, count_unions=count_unions)
         self.sums = Sums(numerics)
         self._snapshot: Snapshot | None = None
         with self._part("load"):
@@ -119,6 +121,8 @@ class Saturation:
         Another spelling of a product counts for the rule that made the product, if one did.
         """
         stamps = read_provenance(self.session, self.constructors)
+        for maker, count in Counter(stamps.values()).items():
+            self.report.rules.setdefault(maker, RuleStatistics()).nodes = count
         spelling = {rule.name for rule in self.rules if rule.ruleset == NORMALIZE}
         found: dict[ENode, str] = {}
         for members in self.current.classes:
@@ -217,7 +221,9 @@ class Saturation:
         if not stages:
             return False
         scheduler = f"(let-scheduler bounded (back-off :match-limit {self.limits.matches} :ban-length 2)) "
-        runs = " ".join(f"(run-with bounded {stage})" if bounded else f"(run {stage})" for stage in stages)
+        each = "(run-with bounded {0})" if bounded else "(run {0})"
+        each += " (run unite.{0})" if self._count_unions else ""
+        runs = " ".join(each.format(stage) for stage in stages)
         with self._part("rules"):
             outputs = self.session.run(f"(run-schedule {scheduler if bounded else ''}{runs})")
         for output in outputs:
@@ -226,8 +232,11 @@ class Saturation:
 
     def _count(self, report: Any) -> None:
         for name, matches in report.num_matches_per_rule.items():
-            statistics = self.report.rules.setdefault(name, RuleStatistics())
-            statistics.matches += matches
+            statistics = self.report.rules.setdefault(name.removeprefix(UNITE), RuleStatistics())
+            if name.startswith(UNITE):
+                statistics.unions += matches
+            else:
+                statistics.matches += matches
             statistics.seconds += report.search_and_apply_time_per_rule[name].total_seconds()
 
     def _answer(self, stages: Sequence[str]) -> None:

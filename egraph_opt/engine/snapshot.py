@@ -104,7 +104,7 @@ def _class_numbers(functions: Mapping[str, Any], constructors: Mapping[str, Cons
 
 
 def read_provenance(session: Session, constructors: Mapping[str, Constructor]) -> dict[ENode, str]:
-    """Rule that first made each e-node, with classes numbered as ``take`` numbers them right now."""
+    """Rule that first made each e-node, with classes numbered as ``take`` numbers them now; loaded ones are missing."""
     functions = session.functions()
     ids = _class_numbers(functions, constructors)
     why: dict[ENode, str] = {}
@@ -113,8 +113,9 @@ def read_provenance(session: Session, constructors: Mapping[str, Constructor]) -
         for row in functions[f"why.{name}"].rows:
             key = session.text(row.inputs[0]) if has_text else ""
             children = [ids.get(value) for value in row.inputs[has_text:]]
-            if None not in children:
-                why[ENode(name, key, tuple(c for c in children if c is not None))] = session.text(row.output)
+            rule = session.text(row.output)
+            if rule and None not in children:
+                why[ENode(name, key, tuple(c for c in children if c is not None))] = rule
     return why
 
 
