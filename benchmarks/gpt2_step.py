@@ -20,7 +20,7 @@ from pathlib import Path
 import jax
 
 from benchmarks.programs.neural import gpt2_adamw_step
-from benchmarks.run import versions
+from egraph_opt.bench.run import versions
 from egraph_opt.capture import capture
 from egraph_opt.cost import cost_model, count_graph
 from egraph_opt.engine import RuleSet

@@ -88,7 +88,7 @@ def file_table() -> str:
     """Every module with the first sentence of its docstring, folder by folder."""
     lines = [MARK]
     folders = ["", "ir", "ops", "cost", "engine", "extract", "frontends", "frontends/stablehlo"]
-    folders += ["capture", "lower", "verify", "measure", "explain"]
+    folders += ["capture", "lower", "verify", "measure", "bench", "explain"]
     for folder in folders:
         lines += [f"### {folder + '/' if folder else 'egraph_opt/'}", ""]
         for path in sorted((ROOT / "egraph_opt" / folder).glob("*.py")):

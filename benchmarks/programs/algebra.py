@@ -15,6 +15,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from egraph_opt.bench.case import Built
+from egraph_opt.bench.case import Case as BenchCase
+
 N = 128
 tanh = jnp.tanh
 
@@ -103,3 +106,11 @@ def build(name: str) -> tuple[Callable[..., Any], Sequence[Any]]:
     """Function and arguments of one expression of the table."""
     function, args, _ = PROGRAMS[name]
     return function, args
+
+
+def _case(name: str) -> BenchCase:
+    function, args, wanted = PROGRAMS[name]
+    return BenchCase(name, "", lambda small: Built(function, None, tuple(args)), wanted)
+
+
+CASES = tuple(map(_case, PROGRAMS))

@@ -13,7 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks.programs.arrays import Built, Program, Random, stacked
+from egraph_opt.bench.case import unscored
+
+from .arrays import Built, Program, Random, stacked
 
 Params = Any
 
@@ -318,3 +320,5 @@ PROGRAMS = {
     "mixture_of_experts": Program(mixture_of_experts, {"experts": 4, "width": 8, "inner": 16, "tokens": 6}),
     "resnet_block": Program(resnet_block, {"channels": 4, "size": 6, "batch": 2}),
 }
+
+CASES = unscored(PROGRAMS)

@@ -12,8 +12,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from benchmarks.programs.arrays import Built, Program, Random
-from benchmarks.programs.neural import mlp, mlp_params
+from egraph_opt.bench.case import unscored
+
+from .arrays import Built, Program, Random
+from .neural import mlp, mlp_params
 
 tanh_mlp = partial(mlp, act=jnp.tanh)
 
@@ -222,3 +224,5 @@ PROGRAMS = {
     "newton_root": Program(newton_root),
     "linear_algebra_mix": Program(linear_algebra_mix, {"size": 4}),
 }
+
+CASES = unscored(PROGRAMS)

@@ -18,7 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from benchmarks.programs.arrays import Built, Program, Random
+from egraph_opt.bench.case import unscored
+
+from .arrays import Built, Program, Random
 
 NCHW = ("NCHW", "OIHW", "NCHW")
 relu = jax.nn.relu
@@ -348,3 +350,5 @@ PROGRAMS = {
     name: Program(partial(build, name), {"size": Size(thinner=16, repeats=1, pixels=TINY_PIXELS.get(name, 33))})
     for name in GRAPHS
 }
+
+CASES = unscored(PROGRAMS)

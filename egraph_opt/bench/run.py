@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs one case: plans it, counts original, optimised and hand form, and times them in turns."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from egraph_opt.api import optimize
+from egraph_opt.bench.case import Built
+from egraph_opt.bench.suites import Selected
+from egraph_opt.capture import capture
+from egraph_opt.cost import count_graph
+from egraph_opt.cost.model import TRANSCENDENTAL_FLOPS
+from egraph_opt.errors import EgraphOptError
+from egraph_opt.measure import measure
+from egraph_opt.result import Result
+
+MEASURE_SECONDS = 1.0
+LEAST_FLOPS = 100.0
+"""Programs below this count as equally cheap [flop]."""
+
+
+@dataclass(frozen=True, slots=True)
+class BenchOptions:
+    """How to run.
+
+    Args:
+        against: what to time beside the optimised program: "jit", "hand".
+        flops: count only: no verification, no timing, and programs are chosen by their arithmetic.
+        budget: seconds of search [s].
+        frozen: parameters that keep their values between calls.
+        small: use the small sizes.
+    """
+
+    against: tuple[str, ...] = ("jit", "hand")
+    flops: bool = False
+    budget: float = 2.0
+    frozen: tuple[str, ...] = ()
+    small: bool = False
+
+
+@dataclass(slots=True)
+class Row:
+    """Figures of one case; None where something was not counted or timed.
+
+    Args:
+        suite: of the case.
+        name: of the case.
+        family: of identities.
+        flop: arithmetic of original, optimised and hand form, one exponential counted as ten [flop].
+        xla: the same by XLA's analysis of the lowered programs, loop bodies once and library calls not at all.
+        enodes: size of the e-graph.
+        gap: distance of the extracted choice to its proven bound, relative.
+        plan: saturation and extraction together [s].
+        whole: all of the planning [s].
+        seconds: measured times of original, optimised and hand form [s].
+        error: of original and optimised program against float64, relative.
+        improved: whether another program than the original was chosen.
+        outcome: what became of it.
+        stopped: why the search ended.
+        failed: whether it ended with an error.
+    """
+
+    suite: str
+    name: str
+    family: str
+    flop: tuple[float | None, float | None, float | None] = (None, None, None)
+    xla: tuple[float | None, float | None, float | None] = (None, None, None)
+    enodes: int = 0
+    gap: float = 0.0
+    plan: float = 0.0
+    whole: float = 0.0
+    seconds: tuple[float | None, float | None, float | None] = (None, None, None)
+    error: tuple[float | None, float | None] = (None, None)
+    improved: bool = False
+    outcome: str = ""
+    stopped: str = ""
+    failed: bool = False
+
+    @property
+    def excess(self) -> float | None:
+        """Arithmetic of the optimised program over that of the hand form."""
+        return _over(self.flop[1], self.flop[2], LEAST_FLOPS)
+
+    @property
+    def excess_before(self) -> float | None:
+        """Arithmetic of the original over that of the hand form."""
+        return _over(self.flop[0], self.flop[2], LEAST_FLOPS)
+
+    @property
+    def slowness(self) -> float | None:
+        """Time of the optimised program over that of the hand form."""
+        return _over(self.seconds[1], self.seconds[2], 0.0)
+
+    @property
+    def against_jit(self) -> float | None:
+        """Time of the optimised program over that of ``jax.jit`` of the original."""
+        return _over(self.seconds[1], self.seconds[0], 0.0)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"excess": self.excess, "slowness": self.slowness}
+
+
+def _over(value: float | None, base: float | None, least: float) -> float | None:
+    if value is None or base is None:
+        return None
+    below = max(base, least)
+    return max(value, least) / below if below else None
+
+
+def run_case(selected: Selected, options: BenchOptions) -> Row:
+    """Plan, count and time one case; an error of the package becomes the outcome."""
+    case = selected.case
+    row = Row(selected.suite, case.name, case.family)
+    try:
+        built = case.build(options.small)
+        result = _plan(built, options)
+    except EgraphOptError as error:
+        row.outcome, row.failed = " ".join(str(error).split()), True
+        return row
+    report = result.report
+    hand = case.wanted if built.hand is None else hand_flops(built)
+    before = report.flops_before + TRANSCENDENTAL_FLOPS * report.transcendentals_before
+    row.flop = before, report.flops_after + TRANSCENDENTAL_FLOPS * report.transcendentals_after, hand
+    if not report.improved:
+        row.flop = before, before, hand
+    row.enodes, row.gap = report.enodes, report.extraction_gap
+    row.plan, row.whole = report.seconds_saturate + report.seconds_extract, report.seconds_total
+    row.error = report.error_before, report.error_after
+    row.improved, row.stopped = report.improved, report.stop_reason
+    row.outcome = "improved" if report.improved else "kept: " + report.decision.removeprefix("the original: ")
+    forms = _forms(built, result)
+    leaves = [*jax.tree.leaves(built.args), *result.captured.constants]
+    row.xla = _triple(None if form is None else xla_flops(form, leaves) for form in forms)
+    if not options.flops and not result.captured.graph.effects:
+        row.seconds = _times(forms, leaves, report.improved, options)
+    return row
+
+
+def hand_flops(built: Built) -> float:
+    """Arithmetic of the hand form as captured [flop]."""
+    assert built.hand is not None
+    count = count_graph(capture(built.hand, built.args).graph)
+    return count.flops + TRANSCENDENTAL_FLOPS * count.transcendentals
+
+
+def xla_flops(function: Callable[..., Any], args: Sequence[Any]) -> float | None:
+    """Arithmetic of a lowered program by XLA's own count, one exponential counted as ten [flop]."""
+    found = jax.jit(function).lower(*args).cost_analysis()
+    if not isinstance(found, dict) or "flops" not in found:
+        return None
+    return float(found["flops"]) + TRANSCENDENTAL_FLOPS * float(found.get("transcendentals", 0.0))
+
+
+def versions() -> dict[str, str]:
+    """What the figures hold for: revision, packages, device."""
+    root = Path(__file__).resolve().parents[2]
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
+        ).stdout.strip()
+    except OSError:
+        found = ""
+    device = jax.devices()[0]
+    return {
+        "revision": found or version("egraph_opt"),
+        "jax": jax.__version__,
+        "jaxlib": version("jaxlib"),
+        "egglog": version("egglog"),
+        "device": f"{device.platform} ({device.device_kind})",
+        "date": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def _plan(built: Built, options: BenchOptions) -> Result:
+    given: dict[str, Any] = {"budget": options.budget, "frozen": options.frozen}
+    if options.flops:
+        given |= {"measure": False, "verify": False, "cost": "flops"}
+    result: Result = optimize(built.function, **given).plan(*built.args)
+    return result
+
+
+Form = Callable[..., Any]
+
+
+def _forms(built: Built, result: Result) -> tuple[Form, Form, Form | None]:
+    """Original, optimised and hand form as functions of the flat leaves and closed-over arrays."""
+    count = len(result.captured.leaf_names)
+    tree = jax.tree.structure(built.args)
+    hand = built.hand
+
+    def original(*leaves: Any) -> Any:
+        return built.function(*jax.tree.unflatten(tree, leaves[:count]))
+
+    def optimised(*leaves: Any) -> Any:
+        return result.flat(leaves)
+
+    def by_hand(*leaves: Any) -> Any:
+        assert hand is not None
+        return hand(*jax.tree.unflatten(tree, leaves[:count]))
+
+    return original, optimised, None if hand is None else by_hand
+
+
+def _times(forms: Sequence[Form | None], leaves: Sequence[Any], improved: bool, options: BenchOptions) -> Any:
+    """Times of the three forms [s]; a kept original is not timed twice."""
+    wanted = [True, improved, "hand" in options.against]
+    present = [i for i, form in enumerate(forms) if form is not None and wanted[i]]
+    timed = measure([form for i in present if (form := forms[i]) is not None], leaves, MEASURE_SECONDS)
+    found: list[float | None] = [None, None, None]
+    for i, timing in zip(present, timed.timings, strict=True):
+        found[i] = timing.loop_seconds or timing.seconds
+    if not improved:
+        found[1] = found[0]
+    return _triple(found)
+
+
+def _triple(values: Any) -> tuple[Any, Any, Any]:
+    first, second, third = values
+    return first, second, third
