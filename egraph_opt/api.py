@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from egraph_opt.frontends import load as load_model
 from egraph_opt.options import Options, make_options
 from egraph_opt.pipeline import plan
 from egraph_opt.result import Result
+from egraph_opt.rules.define import FunctionRule, define
 
 
 class Optimized:
@@ -31,14 +32,31 @@ class Optimized:
     def __init__(self, function: Callable[..., Any], options: Options) -> None:
         functools.update_wrapper(self, function)
         self._function, self._options = function, options
-        self._results: dict[Any, Result] = {}
         self._wide = isinstance(function, LoadedModel) and function.is_wide
+        self._begin()
+
+    def _begin(self) -> None:
+        """Begin with no results: at first, and when the rules have changed."""
+        options = self._options
+        self._results: dict[Any, Result] = {}
+
+        def run(*args: Any, **kwargs: Any) -> Any:  # a function of its own: JAX knows traces by the function
+            return self._trace(*args, **kwargs)
+
         self._jitted = jax.jit(
-            self._trace, static_argnums=options.static_argnums or None, static_argnames=options.static_argnames or None
+            run, static_argnums=options.static_argnums or None, static_argnames=options.static_argnames or None
         )
+
+    def _refresh(self) -> None:
+        """Forget what was made with rules whose files have changed since."""
+        options = self._options.refreshed()
+        if options is not self._options:
+            self._options = options
+            self._begin()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run the optimised program."""
+        self._refresh()
         if self._wide:
             with precision_of(self._function):
                 return self._jitted(*args, **kwargs)
@@ -57,6 +75,7 @@ class Optimized:
             args: arrays, ``jax.ShapeDtypeStruct`` or trees of them; given arrays serve verification and timing.
             kwargs: likewise.
         """
+        self._refresh()
         result = plan(self._function, args, kwargs, self._options)
         if not result.captured.constants or not any(isinstance(c, jax.core.Tracer) for c in result.captured.constants):
             self._results[self._key(args, kwargs)] = result
@@ -69,6 +88,7 @@ class Optimized:
 
     def lower(self, *args: Any, **kwargs: Any) -> Any:
         """``jax.jit``'s ``lower`` of the optimised program."""
+        self._refresh()
         with precision_of(self._function):
             return self._jitted.lower(*args, **kwargs)
 
@@ -111,9 +131,10 @@ def optimize(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 
     Args:
         function: a JAX-traceable function, or a loaded model.
-        options: ``numerics`` ("exact", "reassociate", "finite"), ``budget`` (seconds of search), ``rules`` (paths or a
-            ``RuleSet``), ``measure`` ("auto", True, False), ``cost`` ("roofline", "flops" or a model), ``frozen``
-            (names of parameters that stay the same between calls, see ``Result.prepare``), ``static_argnums``,
+        options: ``numerics`` ("exact", "reassociate", "finite"), ``budget`` (seconds of search), ``rules`` (paths,
+            rules, names of installed packs or a list of these, added to the shipped ones; a ``RuleSet`` is used as it
+            is), ``measure`` ("auto", True, False), ``cost`` ("roofline", "flops" or a model), ``frozen`` (names of
+            parameters that stay the same between calls, see ``Result.prepare``), ``static_argnums``,
             ``static_argnames``, ``fold_constants``, ``strict``, ``verify``, ``seed``.
 
     Returns:
@@ -170,13 +191,37 @@ FACTS = frozenset(
 )  # fmt: skip
 
 
-def rule(*, name: str, numerics: str) -> Callable[..., Any]:
-    """Define a rule by two JAX functions.
+def rule(
+    *,
+    name: str,
+    numerics: str,
+    shapes: Any = None,
+    when: Callable[..., Any] | None = None,
+    where: Mapping[str, Callable[..., Any]] | None = None,
+) -> Callable[[Callable[..., Any], Callable[..., Any]], FunctionRule]:
+    """Define a rule by two JAX functions of the same variables, as in ``rule(name=..., numerics=...)(left, right)``.
+
+    Both are captured and become rule text (``.text``), which holds for all sizes and, where it makes no difference, for
+    all element types. Use it in ``optimize(rules=[r])``, or save the text in a ``.egg`` file.
+
+    Args:
+        name: kebab-case.
+        numerics: "exact", "reassociate" or "finite".
+        shapes: of the variables: text with names of sizes (``"n k"``; equal names are equal sizes, ``"... n k"`` any
+            number of leading ones up to two), example arrays, or a list or dictionary of these, one text for all
+            meaning the same for each. Without it ranks 2, 1, 0, 3 are tried and the first that fit are taken, with as
+            many different sizes as fit.
+        when: a condition on the operands' types: ``lambda a, b: a.shape[0] < b.shape[0]``.
+        where: further parameters of the right side, computed of the operands' types:
+            ``{"n": lambda a: a.shape[0]}``.
+
+    Returns:
+        A function of the left and the right side that gives the rule.
 
     Raises:
-        ArgumentError: always, in this version: write the rule as text in a ``.egg`` file and pass ``rules=``.
+        RuleError: when that is called with functions that make no rule, with the file and line of the left one.
     """
-    raise ArgumentError(f"rule {name!r} ({numerics}): rules from functions are not there yet; write it in a .egg file")
+    return functools.partial(define, name=name, numerics=numerics, shapes=shapes, when=when, where=where)
 
 
 def _struct(leaf: Any) -> Any:

@@ -316,7 +316,9 @@ def _parser() -> argparse.ArgumentParser:
     search = _Parser(add_help=False)
     search.add_argument("--budget", type=_seconds, default=2.0, metavar="S", help="seconds of search (default 2)")
     search.add_argument("--numerics", default="reassociate", metavar="CLASS", help="exact, reassociate or finite")
-    search.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")
+    search.add_argument(
+        "--rules", action="append", metavar="PATH", help="rule file, folder or installed pack, beside the shipped rules"
+    )
     search.add_argument(
         "--cost", default="roofline", metavar="MODEL", help="roofline, flops, or what calibrate wrote (.json)"
     )

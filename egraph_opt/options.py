@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from egraph_opt.cost import CostModel
 from egraph_opt.engine import RuleSet
+from egraph_opt.engine.rule import Source
 from egraph_opt.errors import ArgumentError
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.rules.packs import source_of
 
 Measure = Literal["auto"] | bool
-Rules = RuleSet | str | Path | Iterable[str | Path] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class Options:
     Args:
         numerics: class of allowed rewrites.
         budget: seconds for the search: saturation and extraction together [s].
-        rules: what replaces the shipped rules, or None.
+        rules: all rules that are used; None for the shipped ones.
         objective: "time".
         measure: whether to time programs: "auto" does so unless one run is predicted to take very long.
         cost: cost model, or its name, or None for the roofline of the device.
@@ -35,6 +35,7 @@ class Options:
         strict: refuse primitives without an op instead of keeping them opaque.
         verify: whether to compare with the original.
         seed: of sampled inputs and of extraction.
+        source: where the rules were read, to be read again when files change.
     """
 
     numerics: Numerics = Numerics.REASSOCIATE
@@ -50,10 +51,17 @@ class Options:
     strict: bool = False
     verify: bool = True
     seed: int = 0
+    source: Source | None = field(default=None, compare=False, repr=False)
 
     def active_rules(self) -> RuleSet:
         """Rules that the numerics class admits."""
-        return (self.rules or RuleSet.shipped()).admitted(self.numerics)
+        return (RuleSet.shipped() if self.rules is None else self.rules).admitted(self.numerics)
+
+    def refreshed(self) -> Options:
+        """These options with the rules as their files are now; the same object where nothing has changed."""
+        if self.source is None or not self.source.refresh():
+            return self
+        return replace(self, rules=self.source.rules)
 
 
 def make_options(**given: Any) -> Options:
@@ -62,13 +70,14 @@ def make_options(**given: Any) -> Options:
     Raises:
         ArgumentError: an unknown keyword or a value that does not fit.
     """
-    known = set(Options.__dataclass_fields__)
+    known = set(Options.__dataclass_fields__) - {"source"}
     for name in given:
         if name not in known:
             raise ArgumentError(f"optimize: option {name!r} is not known; there are {', '.join(sorted(known))}")
     given["numerics"] = Numerics.parse(given.get("numerics", Numerics.REASSOCIATE))
     if given.get("rules") is not None and not isinstance(given["rules"], RuleSet):
-        given["rules"] = RuleSet.load(given["rules"])
+        given["source"] = source_of(given["rules"])
+        given["rules"] = given["source"].rules
     for name in ("frozen", "static_argnames"):
         value = given.get(name, ())
         given[name] = (value,) if isinstance(value, str) else tuple(value)

@@ -7,7 +7,8 @@ line, then ``numerics:`` with exactly one class, and optional ``shapes:``, ``sou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -79,6 +80,16 @@ class RuleSet:
         return RuleSet(tuple(rules))
 
     @staticmethod
+    def watch(paths: str | Path | Iterable[str | Path]) -> Source:
+        """Files and folders as ``load`` reads them, to be read again when they change.
+
+        Raises:
+            RuleError: a file is missing or not well formed now.
+        """
+        listed = [paths] if isinstance(paths, str | Path) else list(paths)
+        return Source(lambda: RuleSet.load(listed), listed)
+
+    @staticmethod
     def shipped() -> RuleSet:
         """The rules that come with the package."""
         return _shipped()
@@ -100,6 +111,50 @@ class RuleSet:
 
     def __len__(self) -> int:
         return len(self.rules)
+
+
+class Source:
+    """Rules that are read again when the files they come from have changed.
+
+    Args:
+        read: gives the rules.
+        paths: files and folders that are watched.
+    """
+
+    def __init__(self, read: Callable[[], RuleSet | None], paths: Iterable[str | Path]) -> None:
+        self._read, self._paths = read, list(map(Path, paths))
+        self._mark = self._look()
+        self.rules = read()
+
+    def refresh(self) -> bool:
+        """Read again if a file has changed; whether the rules are others now.
+
+        A file that is not well formed leaves the rules as they were, with one warning for each such state.
+        """
+        mark = self._look()
+        if mark == self._mark:
+            return False
+        self._mark = mark
+        try:
+            rules = self._read()
+        except RuleError as error:
+            warnings.warn(f"{error}; the rules as they were before are kept", stacklevel=3)
+            return False
+        changed = rules != self.rules
+        self.rules = rules
+        return changed
+
+    def _look(self) -> Mapping[Path, tuple[int, int]]:
+        """Time and size of every file; a folder also shows which files it holds."""
+        found: dict[Path, tuple[int, int]] = {}
+        for path in self._paths:
+            for file in [*path.glob("*.egg"), path] if path.is_dir() else [path]:
+                try:
+                    status = file.stat()
+                except OSError:
+                    continue
+                found[file] = (status.st_mtime_ns, status.st_size)
+        return found
 
 
 def rules_folder() -> Path:

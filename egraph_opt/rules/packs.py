@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where rules come from: the shipped ones, files and folders, installed packages, objects; and files that change.
+
+A ``RuleSet`` is used exactly as it is. Anything else is added to the shipped rules: a path, a ``Rule``, what
+``egraph_opt.rule`` returns, the name of an installed pack, or a list of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from egraph_opt.engine import Rule, RuleSet
+from egraph_opt.engine.rule import Source
+from egraph_opt.errors import ArgumentError, RuleError
+from egraph_opt.rules.define import FunctionRule
+
+GROUP = "egraph_opt.rules"
+"""Entry points of installed packages: each gives a folder, a function that returns one, or a ``RuleSet``."""
+
+
+def collect(given: Any) -> RuleSet | None:
+    """Rules as the ``rules=`` option takes them; None for the shipped ones.
+
+    Raises:
+        RuleError: a file is missing or not well formed, or two rules of one name differ.
+        ArgumentError: it is none of the forms above.
+    """
+    if given is None or isinstance(given, RuleSet):
+        return given
+    added = [rule for item in _items(given) for rule in _rules_of(item)]
+    return _joined(RuleSet.shipped(), added)
+
+
+def installed() -> dict[str, Callable[[], RuleSet]]:
+    """Packs of installed packages by name; each is read when it is called."""
+    return {point.name: lambda point=point: _installed(point) for point in entry_points(group=GROUP)}  # type: ignore[misc]
+
+
+def source_of(given: Any) -> Source:
+    """The source of what the ``rules=`` option takes, its files watched."""
+    if isinstance(given, Source):
+        return given
+    paths = [Path(p) for p in _items(given) if isinstance(p, str | Path) and Path(p).exists()]
+    return Source(lambda: collect(given), paths)
+
+
+def _items(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    single = isinstance(given, str | Path | Rule | RuleSet | FunctionRule)
+    return [given] if single or not isinstance(given, Iterable) else list(given)
+
+
+def _rules_of(item: Any) -> Iterable[Rule]:
+    if isinstance(item, Rule):
+        return [item]
+    if isinstance(item, RuleSet | FunctionRule):
+        return item
+    if not isinstance(item, str | Path):
+        kind = type(item).__name__
+        raise ArgumentError(f"rules: want paths, rules or a RuleSet, got {kind}; load files with RuleSet.load")
+    if not Path(item).exists() and (pack := installed().get(str(item))):
+        return pack()
+    return RuleSet.load(item)
+
+
+def _joined(rules: RuleSet, added: Iterable[Rule]) -> RuleSet:
+    """Both, the same rule once.
+
+    Raises:
+        RuleError: two rules have one name and differ.
+    """
+    known = {rule.name: rule for rule in rules}
+    for rule in added:
+        other = known.setdefault(rule.name, rule)
+        if (str(other), other.numerics) != (str(rule), rule.numerics):
+            place = f"{other.path}:{other.line}"
+            raise RuleError(
+                f"{rule.path}:{rule.line}: rule {rule.name!r} is another rule than that of {place}; rename it"
+            )
+    return RuleSet(tuple(known.values()))
+
+
+def _installed(point: Any) -> RuleSet:
+    try:
+        found = point.load()
+        found = found() if callable(found) else found
+    except (ImportError, AttributeError) as error:
+        raise RuleError(f"rule pack {point.name!r} ({point.value}) cannot be loaded: {error}") from None
+    if isinstance(found, RuleSet):
+        return found
+    if isinstance(found, str | Path):
+        return RuleSet.load(found)
+    raise RuleError(f"rule pack {point.name!r} ({point.value}): want a folder or a RuleSet, got {type(found).__name__}")
