@@ -23,6 +23,15 @@ CHUNK = 12
 CHUNKS = [(name, start) for name in SCORED for start in range(0, len(suite(name)), CHUNK)]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def quick_compilation():
+    """The programs run once, so that XLA's own optimisation would cost more than it saves."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 def wide(leaf):
     """In double precision."""
     kind = np.asarray(leaf).dtype
