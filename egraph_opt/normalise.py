@@ -24,6 +24,17 @@ def normalise(graph: Graph, numerics: Numerics = Numerics.REASSOCIATE) -> Graph:
         graph: any Graph.
         numerics: class of the changes that are allowed.
     """
+    emitter, place = emitted(graph, numerics)
+    return emitter.build(
+        [place[n] for n in graph.outputs],
+        [place[n] for n in graph.effects],
+        graph.weak_outputs,
+        graph.precision,
+    )
+
+
+def emitted(graph: Graph, numerics: Numerics) -> tuple[Emitter, list[int]]:
+    """The nodes of the normal form, and for each node of ``graph`` the one it became; -1 inside a sum."""
     emitter = Emitter(numerics)
     inside = _inside_sums(graph) if numerics >= Numerics.REASSOCIATE else {}
     place: list[int] = []
@@ -38,12 +49,7 @@ def normalise(graph: Graph, numerics: Numerics = Numerics.REASSOCIATE) -> Graph:
         else:
             operands = [place[q] for q in node.operands]
             place.append(emitter.emit(node, operands, Trait.ELEMENTWISE in get_op(node.op).traits))
-    return emitter.build(
-        [place[n] for n in graph.outputs],
-        [place[n] for n in graph.effects],
-        graph.weak_outputs,
-        graph.precision,
-    )
+    return emitter, place
 
 
 def _inside_sums(graph: Graph) -> dict[int, Scale]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from egraph_opt.engine.facts import OPEN_SUM
 from egraph_opt.engine.naming import Names
@@ -29,6 +30,13 @@ Group = dict[int, tuple[int, Scale]]
 """Term -> varying operand and the factor of the product in the term."""
 
 
+class Reading(NamedTuple):
+    """How a class was read as a sum: a number of it, and what it is the sum of, with factors; no parts for a term."""
+
+    number: int
+    parts: tuple[tuple[Reading, Scale], ...]
+
+
 class Sums:
     """Keeps what was done over the iterations of one saturation; classes are remembered by a node number of theirs."""
 
@@ -36,6 +44,8 @@ class Sums:
         self._numerics = numerics
         self._first: dict[int, list[tuple[int, Scale]]] = {}
         self._done: dict[int, set[object]] = defaultdict(set)
+        self._class_of: dict[int, int] = {}
+        self._taken: dict[int, list[tuple[GroupKey, Group]]] = {}
 
     def step(self, names: Names) -> list[tuple[int, int]]:
         """Pairs of numbers to unite; what is to be loaded first is added to the rows of ``names``."""
@@ -44,6 +54,8 @@ class Sums:
         snapshot = self._snapshot = names.snapshot
         self._names = names
         self._flat: dict[int, Terms] = {}
+        self._class_of.clear()
+        self._taken.clear()
         unions: list[tuple[int, int]] = []
         for c, nodes in enumerate(snapshot.classes):
             if not any(node.constructor == ADD for node in nodes) or snapshot.types[c] is None:
@@ -52,7 +64,31 @@ class Sums:
             if len(terms) > MAX_TERMS or not self._is_kept(terms):
                 continue
             unions += [(self._names.of(c), tree) for tree in self._trees(c, terms)]
+            self._class_of[self._names.of(c)] = c
         return unions
+
+    def reading(self, number: int) -> Reading:
+        """How the last step read the class of a number that it gave for a sum."""
+        top = self._class_of[number]
+        terms, number_of = self._flat[top], self._snapshot.of_number
+
+        def read(c: int) -> Reading:
+            name = self._names.of(c)
+            parts = [(number_of.get(n), k) for n, k in self._first.get(name, ())]
+            if not parts or (c != top and c in terms) or terms == {top: 1} or any(q is None for q, _ in parts):
+                return Reading(name, ())
+            return Reading(name, tuple([(read(q), k) for q, k in parts if q is not None]))
+
+        return read(top)
+
+    def products(self, tree: int) -> dict[int, tuple[str, str, tuple[int, ...], Scale]]:
+        """What a factored tree of the last step took terms for: number of the term -> einsum on numbers, its factor."""
+        of, found = self._names.of, {}
+        for (constructor, text, position, other), members in self._taken.get(tree, ()):
+            for term, (x, scale) in members.items():
+                operands = (x,) if other < 0 else (x, other) if position == 0 else (other, x)
+                found[of(term)] = (constructor, text, tuple([of(q) for q in operands]), scale)
+        return found
 
     def _is_kept(self, terms: Terms) -> bool:
         """Whether the sum may be written by its coefficients: x - x is zero for finite x only."""
@@ -158,10 +194,12 @@ class Sums:
         """Tree with groups taken out greedily, beginning with group ``start``."""
         left = dict(terms)
         parts: list[tuple[int, Scale]] = []
+        taken: list[tuple[GroupKey, Group]] = []
         for key, group in groups[start:]:
             members = {term: varying for term, varying in group.items() if term in left}
             if len(members) < 2 or _saving(key[0], key[1], key[2], len(members)) <= 0:
                 continue
+            taken.append((key, members))
             inner: Terms = {}
             for term, (x, scale) in members.items():
                 inner[x] = inner.get(x, 0) + scale * left.pop(term)
@@ -181,7 +219,9 @@ class Sums:
                     (self._names.make("Einsum2", key[1], (total, other) if key[2] == 0 else (other, total)), 1)
                 )
         parts += [(self._names.of(t), k) for t, k in left.items() if k != 0]
-        return self._tree(sorted(parts), shape)
+        tree = self._tree(sorted(parts), shape)
+        self._taken[tree] = taken
+        return tree
 
     def _tree(self, parts: list[tuple[int, Scale]], shape: tuple[int, ...], opened: bool = False) -> int:
         """Left-leaning tree of scaled terms in the given order; ``opened``: rules may distribute over it."""

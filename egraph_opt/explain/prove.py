@@ -1,0 +1,305 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds a certificate that two Graphs are equal: an explaining saturation of both, and the equations that join them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from egraph_opt.engine import Limits, RuleSet
+from egraph_opt.engine.record import RecordedSaturation
+from egraph_opt.errors import EngineError
+from egraph_opt.explain.checker import Closure, check
+from egraph_opt.explain.evidence import Equation, Evidence, conditions
+from egraph_opt.explain.laws import apply_laws
+from egraph_opt.explain.polynomial import CertificateError, Terms
+from egraph_opt.explain.terms import TermTable
+from egraph_opt.ir import Builder, Graph, Node
+from egraph_opt.ir.numerics import Numerics
+from egraph_opt.normalise import emitted
+
+Certificate = dict[str, Any]
+LAW_ROUNDS = 3
+MORE_ITERATIONS = 4
+"""Iterations beyond those of the search: the result has to meet the original in the explaining saturation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What a proof may take.
+
+    Args:
+        rules: rules of the search, as it admitted them.
+        numerics: its class.
+        iterations: how many it made.
+        seconds: wall clock of the explaining saturation, and of making the proof shorter [s].
+        nodes: e-nodes of the explaining saturation.
+    """
+
+    rules: RuleSet
+    numerics: Numerics
+    iterations: int = 30
+    seconds: float = 60.0
+    nodes: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What came of it.
+
+    Args:
+        certificate: the proof, or None.
+        reason: why there is none, in words.
+        nodes: for each term of the certificate the nodes of the original that are written so.
+    """
+
+    certificate: Certificate | None
+    reason: str = ""
+    nodes: Mapping[int, Sequence[int]] | None = None
+
+
+def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] = ()) -> Proof:
+    """A certificate that two programs of the same inputs return the same values.
+
+    Args:
+        before: the original.
+        after: what it became.
+        effort: rules and limits.
+        frozen: input positions whose values stay the same between calls.
+    """
+    roots = [[*graph.outputs, *graph.effects] for graph in (before, after)]
+    if before.input_types != after.input_types or len(roots[0]) != len(roots[1]):
+        return Proof(None, "the programs have other inputs or results")
+    evidence = Evidence(TermTable())
+    written = [evidence.table.graph(graph) for graph in (before, after)]
+    ends = [[place[n] for n in r] for place, r in zip(written, roots, strict=True)]
+    evidence.goals = list(zip(*ends, strict=True))
+    both = _both(before, after, written, evidence, effort)
+    if not evidence.done():
+        reason = _saturate(both, evidence, effort, frozen)
+        for _ in range(LAW_ROUNDS):
+            if not evidence.done():
+                apply_laws(evidence, effort.numerics)
+        open_goals = [
+            n for n, (a, b) in enumerate(evidence.goals) if evidence.classes.find(a) != evidence.classes.find(b)
+        ]
+        if open_goals:
+            names = ", ".join(f"result {n}" for n in open_goals[:5])
+            return Proof(None, f"no chain of rules was found for {names} ({reason})")
+    steps = _needed(evidence, effort)
+    certificate, place = _certificate(evidence, ends, steps)
+    try:
+        check(certificate, _texts(effort.rules))
+    except CertificateError as error:
+        return Proof(None, f"the chain that was found does not hold up: {error}")
+    nodes: dict[int, list[int]] = {}
+    for n, t in enumerate(written[0]):
+        if t in place:
+            nodes.setdefault(place[t], []).append(n)
+    return Proof(certificate, nodes=nodes)
+
+
+def _texts(rules: RuleSet) -> list[str]:
+    """Rules that are in no file of the package, as text."""
+    shipped = {rule.name: rule for rule in RuleSet.shipped()}
+    texts = []
+    for rule in rules:
+        if shipped.get(rule.name) != rule:
+            facts, actions = (" ".join(map(str, part)) for part in (rule.facts, rule.actions))
+            texts.append(f'(rule ({facts}) ({actions}) :name "{rule.name}")')
+    return texts
+
+
+def _both(before: Graph, after: Graph, written: Sequence[Sequence[int]], evidence: Evidence, effort: Effort) -> Graph:
+    """One Graph of both programs in normal form, with the bodies of the second one."""
+    table = evidence.table
+    builder = Builder()
+    inputs = [builder.input(kind) for kind in before.input_types]
+    known: dict[tuple[Graph, Graph], Proof] = {}
+    roots: list[int] = []
+    for graph, terms in zip((before, after), written, strict=True):
+        emitter, place = emitted(graph, effort.numerics)
+        made: list[int] = []
+        image: list[int] = []
+        for node in emitter.nodes:
+            args = [image[q] for q in node.operands]
+            if node.op == "input":
+                made.append(inputs[node.attr("index")])
+                image.append(table.node(node, ()))
+                continue
+            term = table.node(node, args)
+            other = _with_bodies_of(node, after, known, effort) if graph is before else None
+            if other is not None:
+                changed, certificates = other
+                joined = table.node(changed, args)
+                evidence.add(Equation("body", term, joined, certificates=certificates))
+                node, term = changed, joined
+            if node.op == "add" and len(args) > 2:
+                chain = args[0]
+                for arg in args[1:]:
+                    chain = table.add("add", "", (chain, arg), node.types)
+                evidence.add(Equation("normal-form", term, chain))
+            made.append(builder.copy(node, [made[q] for q in node.operands]))
+            image.append(term)
+        _normal_forms(graph, place, image, terms, evidence)
+        roots += [made[place[n]] for n in (*graph.outputs, *graph.effects)]
+    return builder.build(roots)
+
+
+def _normal_forms(
+    graph: Graph, place: Sequence[int], image: Sequence[int], terms: Sequence[int], evidence: Evidence
+) -> None:
+    """Each node over what its operands became equals what it became; inside of sums nothing became of a node yet."""
+    became: list[int] = []
+    for n, node in enumerate(graph.nodes):
+        term = evidence.table.node(node, [became[q] for q in node.operands]) if node.operands else terms[n]
+        if place[n] >= 0:
+            evidence.add(Equation("normal-form", term, image[place[n]]))
+            term = image[place[n]]
+        became.append(term)
+
+
+def _graphs(node: Node) -> list[Graph]:
+    values = [item for _, value in node.attrs for item in (value if type(value) is tuple else (value,))]
+    return [value for value in values if isinstance(value, Graph)]
+
+
+def _with_bodies_of(
+    node: Node, after: Graph, known: dict[tuple[Graph, Graph], Proof], effort: Effort
+) -> tuple[Node, tuple[Certificate, ...]] | None:
+    """The node with the bodies of a node of ``after``, if those are others and proven equal, and the proofs."""
+    mine = _graphs(node)
+    if not mine:
+        return None
+    for other in after.nodes:
+        theirs = _graphs(other)
+        same = other.op == node.op and other.types == node.types and len(theirs) == len(mine)
+        if not same or [k for k, v in node.attrs if not _holds(v)] != [k for k, v in other.attrs if not _holds(v)]:
+            continue
+        if any(v != w and not _holds(v) for (_, v), (_, w) in zip(node.attrs, other.attrs, strict=True)):
+            continue
+        if theirs == mine:
+            return None
+        certificates = []
+        for pair in zip(mine, theirs, strict=True):
+            if pair[0] == pair[1]:
+                continue
+            if pair not in known:
+                known[pair] = prove(*pair, effort)
+            certificate = known[pair].certificate
+            if certificate is None:
+                break
+            certificates.append(certificate)
+        else:
+            return replace(node, attrs=other.attrs), tuple(certificates)
+    return None
+
+
+def _holds(value: Any) -> bool:
+    return any(isinstance(item, Graph) for item in (value if type(value) is tuple else (value,)))
+
+
+def _saturate(both: Graph, evidence: Evidence, effort: Effort, frozen: Collection[int]) -> str:
+    """Grow until the goals are joined; why it ended."""
+    limits = Limits(seconds=effort.seconds, nodes=effort.nodes, iterations=effort.iterations + MORE_ITERATIONS)
+    try:
+        saturation = RecordedSaturation(both, effort.rules, limits, effort.numerics, frozen, evidence)
+        try:
+            saturation.run()
+            return saturation.report.stop_reason
+        finally:
+            saturation.close()
+    except EngineError as error:
+        return str(error)
+
+
+def _needed(evidence: Evidence, effort: Effort) -> list[int]:
+    """Equations that join the goals, none of which can be left out, as far as time allows to find out."""
+    found: dict[int, None] = {}
+    for a, b in evidence.goals:
+        found.update(dict.fromkeys(evidence.classes.explain(a, b)))
+    steps = list(found)
+    until = time.perf_counter() + effort.seconds / 4
+    for step in list(steps):
+        if time.perf_counter() > until:
+            break
+        fewer = [s for s in steps if s != step]
+        if _joins(evidence, fewer):
+            steps = fewer
+    return steps
+
+
+def _joins(evidence: Evidence, steps: Sequence[int]) -> bool:
+    equations = [evidence.equations[s] for s in steps]
+    numbers = _reach(
+        evidence, [t for goal in evidence.goals for t in goal] + [t for e in equations for t in (e.left, e.right)]
+    )
+    place = {t: n for n, t in enumerate(numbers)}
+    closure = Closure(Terms(evidence.table.json(numbers)))
+    for equation in equations:
+        closure.join(place[equation.left], place[equation.right])
+    return all(closure.find(place[a]) == closure.find(place[b]) for a, b in evidence.goals)
+
+
+def _reach(evidence: Evidence, roots: Sequence[int]) -> list[int]:
+    """What terms hold, in order of their numbers: operands come first."""
+    seen: set[int] = set()
+    stack = list(roots)
+    while stack:
+        t = stack.pop()
+        if t not in seen:
+            seen.add(t)
+            stack += evidence.table.rows[t].args
+    return sorted(seen)
+
+
+def _certificate(
+    evidence: Evidence, ends: Sequence[Sequence[int]], steps: Sequence[int]
+) -> tuple[Certificate, dict[int, int]]:
+    equations = [evidence.equations[s] for s in steps]
+    bound = [v for e in equations for v in e.bindings.values() if isinstance(v, int)]
+    sides = [t for e in equations for t in (e.left, e.right)]
+    numbers = _reach(evidence, [*(t for end in ends for t in end), *sides, *bound])
+    place = {t: n for n, t in enumerate(numbers)}
+    table = evidence.table.json(numbers)
+    terms = Terms(table)
+    programs = [{"results": (r := [place[t] for t in end]), "program": terms.program(r)} for end in ends]
+    rows = [_row(n, e, place) for n, e in enumerate(equations)]
+    rules = {e.rule.name: e.rule for e in equations if e.rule is not None}
+    certificate: Certificate = {
+        "terms": table,
+        "before": programs[0],
+        "after": programs[1],
+        "rules": _texts(RuleSet(tuple(rules.values()))),
+        "steps": rows,
+    }
+    return certificate, place
+
+
+def _row(number: int, equation: Equation, place: Mapping[int, int]) -> dict[str, Any]:
+    """A step as the certificate tells it."""
+    row: dict[str, Any] = {
+        "number": number,
+        "kind": equation.kind,
+        "left": place[equation.left],
+        "right": place[equation.right],
+    }
+    if equation.kind == "body":
+        row["certificates"] = list(equation.certificates)
+    if equation.rule is not None:
+        bindings = {v: place[b] if isinstance(b, int) else b for v, b in sorted(equation.bindings.items())}
+        row["rule"], row["bindings"] = equation.rule.name, bindings
+        row["conditions"] = [
+            [name, [_atom(a, bindings) for a in arguments], _atom(value, bindings)]
+            for name, arguments, value in conditions(equation.rule)
+        ]
+    return row
+
+
+def _atom(atom: Any, bindings: Mapping[str, Any]) -> Any:
+    text = str(atom)
+    if text.startswith("?"):
+        return bindings[text]
+    return int(text) if text.lstrip("-").isdigit() else text.strip('"')

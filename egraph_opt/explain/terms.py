@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Terms: a hash-consed table of operations on operands, and Graphs as terms of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from egraph_opt.engine.words import constant_text
+from egraph_opt.explain.polynomial import Terms
+from egraph_opt.ir import Graph, Node, TensorType
+from egraph_opt.ir.attrs import format_attr
+from egraph_opt.ir.reshapes import shape_text
+
+Types = tuple[TensorType, ...]
+
+
+class Term(NamedTuple):
+    """One term: operation, text of its attributes, operands, types of the results."""
+
+    op: str
+    attrs: str
+    args: tuple[int, ...]
+    types: Types
+
+
+class TermTable:
+    """Terms by number; equal terms have one number, operands come before their readers."""
+
+    def __init__(self) -> None:
+        self.rows: list[Term] = []
+        self._known: dict[Term, int] = {}
+
+    def add(self, op: str, attrs: str, args: Iterable[int], types: Iterable[TensorType]) -> int:
+        """Number of a term, which is appended when it is new."""
+        term = Term(op, attrs, tuple(args), tuple(t.strong() for t in types))
+        if term not in self._known:
+            self._known[term] = len(self.rows)
+            self.rows.append(term)
+        return self._known[term]
+
+    def node(self, node: Node, args: Sequence[int]) -> int:
+        """A Graph node with other operands."""
+        return self.add(node.op, attribute_text(node), args, node.types)
+
+    def graph(self, graph: Graph) -> list[int]:
+        """Terms of the nodes of a Graph."""
+        place: list[int] = []
+        for node in graph.nodes:
+            place.append(self.node(node, [place[q] for q in node.operands]))
+        return place
+
+    def json(self, numbers: Sequence[int]) -> list[Any]:
+        """Rows of some terms, which hold their operands, as a certificate tells them."""
+        place = {t: n for n, t in enumerate(numbers)}
+        rows = [self.rows[t] for t in numbers]
+        return [[r.op, r.attrs, [place[a] for a in r.args], list(map(type_text, r.types))] for r in rows]
+
+
+def type_text(kind: TensorType) -> str:
+    """``float32[4,5]``."""
+    return f"{kind.dtype}[{','.join(map(str, kind.shape))}]"
+
+
+def attribute_text(node: Node) -> str:
+    """Attributes as rules and certificates spell them; bodies of control flow are programs between braces."""
+    if node.op == "einsum":
+        return str(node.attr("spec"))
+    if node.op == "reshape":
+        return shape_text(node.attr("shape"))
+    if node.op == "constant" and not node.type.shape:
+        return constant_text(node.type.dtype, node.attr("value"))
+    return ", ".join(f"{name}={_value(value)}" for name, value in node.attrs)
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Graph):
+        return "{" + "; ".join(program_lines(value)) + "}"
+    if type(value) is tuple and any(isinstance(item, Graph) for item in value):
+        return f"({', '.join(map(_value, value))})"
+    return format_attr(value)
+
+
+def program_lines(graph: Graph) -> list[str]:
+    """A Graph as the program of a certificate."""
+    table = TermTable()
+    place = table.graph(graph)
+    rows = Terms(table.json(range(len(table.rows))))
+    return rows.program([place[n] for n in (*graph.outputs, *graph.effects)])
