@@ -27,6 +27,7 @@ from egraph_opt.search import Search, SearchOptions
 from egraph_opt.split import split
 
 if TYPE_CHECKING:
+    from egraph_opt.explain.verdict import WhyNot
     from egraph_opt.rules.statistics import RuleStatistics
 
 
@@ -122,11 +123,11 @@ class Result:
 
         return explain(self)
 
-    def why_not(self, rule: str) -> str:
-        """Why a rule left no trace in the chosen program."""
+    def why_not(self, question: str | Graph | Callable[..., Any]) -> WhyNot:
+        """Why a rule, by its name, or an equal program left no trace in the chosen one; ``str()`` of it is a text."""
         from egraph_opt.explain import why_not
 
-        return why_not(self, rule)
+        return why_not(self, question)
 
     def rule_statistics(self) -> RuleStatistics:
         """Matches, unions, e-nodes, seconds and use of each rule, from one more search of the same program."""

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from egraph_opt.engine.compile import Constructor
+from egraph_opt.engine.compile import JOINED, Constructor
 from egraph_opt.engine.encode import Encoder
 from egraph_opt.engine.session import Session
 from egraph_opt.engine.words import ADD, EINSUM, RESHAPE, Types, infer_word
@@ -117,6 +117,24 @@ def read_provenance(session: Session, constructors: Mapping[str, Constructor]) -
             if rule and None not in children:
                 why[ENode(name, key, tuple(c for c in children if c is not None))] = rule
     return why
+
+
+def read_relation(
+    session: Session, constructors: Mapping[str, Constructor], name: str
+) -> frozenset[tuple[int, ...]]:
+    """Rows of a relation over classes, numbered as ``take`` numbers them now."""
+    functions = session.functions()
+    ids = _class_numbers(functions, constructors)
+    rows = (tuple(ids.get(value, -1) for value in row.inputs) for row in functions[name].rows)
+    return frozenset(row for row in rows if -1 not in row)
+
+
+def read_joined(session: Session, constructors: Mapping[str, Constructor]) -> dict[int, str]:
+    """Rule that first found a class equal to a tensor that was there already, classes numbered as ``take`` does."""
+    functions = session.functions()
+    ids = _class_numbers(functions, constructors)
+    rows = functions[JOINED].rows
+    return {ids[row.inputs[0]]: session.text(row.output) for row in rows if row.inputs[0] in ids}
 
 
 def infer_types(classes: Sequence[Sequence[ENode]], encoder: Encoder) -> tuple[list[Types | None], list[ENode | None]]:
