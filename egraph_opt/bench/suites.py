@@ -20,6 +20,7 @@ SUITES = {
     "laab": "the 17 scored tests of the LAAB linear algebra awareness benchmark, and its blocked case",
     "linnea": "the 25 application expressions of Linnea, their properties declared",
     "spores": "inner loops of ALS, GLM, SVM, MLR and PNMF",
+    "linalg": "contractions, factoring, solves, decompositions, determinants",
     "algebra": "matrix expressions and derivatives of small networks, with the count to be reached",
     "neural": "networks and their training steps",
     "science": "scientific computing",
