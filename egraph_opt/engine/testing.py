@@ -58,6 +58,12 @@ def faults(
     return disagreements(snapshot, saturation, inputs, run), snapshot, saturation
 
 
+def unite(saturation: Saturation, pairs: Sequence[tuple[int, int]]) -> None:
+    """Unite classes before a saturation runs: pairs of node numbers of what is known to be equal."""
+    if pairs:
+        saturation._load({}, pairs)
+
+
 def disagreements(
     snapshot: Snapshot, saturation: Saturation, inputs: Sequence[Any], run: Callable[[Graph], Any] | None = None
 ) -> list[str]:

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values of inputs that wrong rules stumble over: ties, zeros, negatives, large and small ones, what IEEE adds."""
+
+from __future__ import annotations
+
+import enum
+from typing import Any
+
+import numpy as np
+
+from egraph_opt.ir import TensorType
+from egraph_opt.ir.types import is_complex, is_floating
+
+Array = np.ndarray[Any, Any]
+
+
+class Style(enum.Enum):
+    """What kind of values an instance gets."""
+
+    RING = "small whole numbers: sums of products are exact"
+    WHOLE = "whole numbers with many ties and zeros"
+    PLAIN = "about one, of both signs, some of them zero or equal"
+    WIDE = "magnitudes from 1e-5 to 1e4"
+    POSITIVE = "between 0 and 1, and a little above"
+    SPECIAL = "NaN, infinities, signed zeros, subnormal and extreme numbers among plain ones"
+
+
+FINITE_STYLES = (Style.PLAIN, Style.PLAIN, Style.WHOLE, Style.WIDE, Style.POSITIVE)
+
+
+def draw(random: np.random.Generator, type_: TensorType, style: Style) -> Array:
+    """Values of one input."""
+    dtype, shape = np.dtype(type_.dtype), type_.shape
+    if dtype.kind == "b":
+        return np.asarray(random.random(shape) < random.choice((0.2, 0.5, 0.8)))
+    if is_complex(type_.dtype):
+        real, imag = (_real(random, shape, style, np.finfo(dtype).dtype) for _ in range(2))
+        value = np.empty(shape, dtype)
+        value.real, value.imag = real, imag
+        return value
+    if is_floating(type_.dtype):
+        return _real(random, shape, style, dtype)
+    return _integers(random, shape, style, dtype)
+
+
+def _real(random: np.random.Generator, shape: tuple[int, ...], style: Style, dtype: np.dtype[Any]) -> Array:
+    value: Array
+    if style is Style.RING:
+        value = random.integers(-3, 4, shape).astype(np.float64)
+    elif style is Style.WHOLE:
+        value = random.integers(-2, 3, shape) * random.choice((1.0, 1.0, 0.5))
+    elif style is Style.WIDE:
+        value = random.choice((-1.0, 1.0), shape) * 10.0 ** random.uniform(-5, 4, shape)
+    elif style is Style.POSITIVE:
+        value = random.uniform(0, 1.2, shape)
+    else:
+        value = random.standard_normal(shape) * random.choice((0.5, 1.0, 3.0))
+        value = np.where(random.random(shape) < 0.1, np.round(value), value)
+    value = np.asarray(value, np.float64)
+    if style is Style.SPECIAL:
+        limits = _limits(dtype)
+        specials = np.array([np.nan, np.inf, -np.inf, 0.0, -0.0, *limits, -limits[0], -limits[2], 1.0, -1.0])
+        share = random.choice((0.1, 0.4, 0.9))
+        value = np.where(random.random(shape) < share, random.choice(specials, shape), value)
+    with np.errstate(all="ignore"):
+        return np.asarray(value.astype(np.float32) if dtype.kind == "V" else value).astype(dtype)
+
+
+def _limits(dtype: np.dtype[Any]) -> tuple[float, float, float]:
+    """Smallest subnormal, smallest normal and largest number of a type."""
+    if dtype.kind == "V":
+        return 9.2e-41, 1.18e-38, 3.39e38
+    info = np.finfo(dtype)
+    return float(info.smallest_subnormal), float(info.tiny), float(info.max)
+
+
+def _integers(random: np.random.Generator, shape: tuple[int, ...], style: Style, dtype: np.dtype[Any]) -> Array:
+    info = np.iinfo(dtype)
+    low, high = (0, 4) if dtype.kind == "u" else (-3, 4)
+    if style is Style.WIDE:
+        low, high = (0, 100) if dtype.kind == "u" else (-100, 100)
+    value = random.integers(low, high, shape, dtype=np.int64)
+    if random.random() < {Style.SPECIAL: 0.5, Style.RING: 0.5, Style.WIDE: 0.4}.get(style, 0):
+        value = random.integers(info.min, info.max, shape, dtype=dtype, endpoint=True).astype(dtype)
+        extremes = np.array([info.min, info.max, 0, 1, info.max - 1], dtype)
+        return np.where(random.random(shape) < 0.3, random.choice(extremes, shape), value).astype(dtype)
+    return value.astype(dtype)
