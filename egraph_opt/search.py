@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
 from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
 from egraph_opt.engine.decode import Prices, decode, inherit_sources, sources_of
+from egraph_opt.engine.rule import base_name
 from egraph_opt.errors import EngineError, ExtractionError
 from egraph_opt.extract import EXTRACTORS, Extraction, Table, extract
 from egraph_opt.ir import Builder, Graph, Node
@@ -71,7 +72,7 @@ class Candidate:
     Args:
         graph: the program.
         cost: the model's price of it.
-        fired: how many of its e-nodes each rule made.
+        fired: how many of its e-nodes each rule made, or found equal to what was there before.
     """
 
     graph: Graph
@@ -178,6 +179,7 @@ def _saturate_and_extract(
         roots = saturation.roots()
         lines = sources_of(graph, saturation.numbers, snapshot)
         why = saturation.provenance()
+        joined = saturation.joined()
         models: list[CostModel] = [options.cost]
         if options.cost.name != "flops":
             models.append(FlopCount())
@@ -207,7 +209,8 @@ def _saturate_and_extract(
             )
             if program not in seen:
                 seen.add(program)
-                fired = Counter(why[e] for c, e in _needed(roots, chosen) if e in why) + Counter(bodies)
+                makers = [why.get(e) or joined.get(c) for c, e in _needed(roots, chosen)]
+                fired = Counter(map(base_name, filter(None, makers))) + Counter(bodies)
                 cost = options.cost.graph_seconds(program, _free(program, fixed))
                 found.candidates.append(Candidate(program, cost, dict(fired)))
             found.seconds["decode"] += time.perf_counter() - start

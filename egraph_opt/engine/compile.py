@@ -19,6 +19,10 @@ UNITE = "unite "
 """Before a rule's name: the rule that does its unions where they are counted."""
 
 
+JOINED = "why-joined"
+"""Table of classes that a rule found equal to a tensor that was there already: it makes no e-node to be stamped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Constructor:
     """An e-graph constructor: name, sorts of its arguments (``"String"`` before ``"T"``)."""
@@ -135,6 +139,7 @@ def compile_rules(
         body.append(_rule(rule, constructors, provenance, f"pending.{len(body)}" if count_unions else ""))
     stages = tuple(dict.fromkeys(rule.ruleset for rule in rules))
     declarations = [f"(ruleset {stage}) (ruleset ask.{stage})" for stage in stages]
+    declarations += [f"(function {JOINED} (T) String :merge old)"] if provenance else []
     if count_unions:
         declarations += [f"(ruleset unite.{stage})" for stage in stages]
     for function in functions.values():
@@ -186,6 +191,8 @@ def _rule(rule: Rule, constructors: Mapping[str, Constructor], provenance: bool,
             if isinstance(action, Form) and action[0] in ("union", "set"):
                 for term in _terms(action, constructors):
                     made[f'(set (why.{term[0]} {" ".join(map(str, term[1:]))}) "{rule.name}")'] = None
+            if action[0] == "union" and isinstance(action[2], str):
+                made[f'(set ({JOINED} {action[2]}) "{rule.name}")'] = None
         deletes = [a for a in actions if a.startswith(("(delete", "(subsume"))]
         actions = [a for a in actions if a not in deletes] + list(made) + deletes
     facts = " ".join(map(str, rule.facts))

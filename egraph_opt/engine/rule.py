@@ -157,6 +157,12 @@ class Source:
         return found
 
 
+def base_name(name: str) -> str:
+    """Name of a rule without the number of its spelling: ``assoc[2]`` is ``assoc``."""
+    stem, bracket, rest = name.partition("[")
+    return stem if bracket and rest[:-1].isdigit() else name
+
+
 def rules_folder() -> Path:
     """Folder of the shipped rules: inside an installed package, or beside it in a checkout."""
     inside = Path(__file__).resolve().parents[1] / "_rules"

@@ -21,7 +21,7 @@ from egraph_opt.engine.limits import Clock, Limits, RuleStatistics, SaturationRe
 from egraph_opt.engine.naming import Names
 from egraph_opt.engine.rule import Rule, RuleSet
 from egraph_opt.engine.session import Row, Session
-from egraph_opt.engine.snapshot import ENode, Snapshot, read_provenance, take
+from egraph_opt.engine.snapshot import ENode, Snapshot, read_joined, read_provenance, take
 from egraph_opt.engine.sums import Sums
 from egraph_opt.engine.words import vocabulary
 from egraph_opt.errors import EngineError
@@ -134,6 +134,12 @@ class Saturation:
                 if name is not None:
                     found[node] = name
         return found
+
+    def joined(self) -> dict[int, str]:
+        """Name of the rule that found a class of the last snapshot equal to a tensor that was there already."""
+        spelling = {rule.name for rule in self.rules if rule.ruleset == NORMALIZE}
+        found = read_joined(self.session, self.constructors)
+        return {c: name for c, name in found.items() if name not in spelling}
 
     def _grow(self) -> None:
         largest, still = 0, 0

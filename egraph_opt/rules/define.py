@@ -187,7 +187,11 @@ class _Definition:
         self._check(left, right)
         bind = self._when is not None or not (_is_free_of_rank(left) and _is_free_of_rank(right))
         blocks = []
-        for pattern in patterns(left, bind, most):
+        found = patterns(left, bind, most)
+        if right.first.nodes[right.root].op == "input" and any(p.turned_back for p in found):
+            # A tensor found as it is needs no transpose: then the rule makes nothing new.
+            found = [*patterns(left, bind, most, free=False), *found]
+        for pattern in found:
             made = write_right(right, pattern, dtype)
             facts = [*self._dtype_facts(pattern, made.needs_dtype, held), *pattern.facts]
             if self._when is not None:

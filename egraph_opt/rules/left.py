@@ -49,13 +49,14 @@ class Left:
     covered: set[str] = field(default_factory=set)
 
 
-def patterns(side: Side, shapes: bool, most: int | None = None) -> list[Left]:
+def patterns(side: Side, shapes: bool, most: int | None = None, free: bool = True) -> list[Left]:
     """All patterns of a left side.
 
     Args:
         side: the left side.
         shapes: whether sizes of variables that no einsum reads must be bound.
         most: how many are wanted.
+        free: whether operands and results of einsums may be found with their dimensions in another order.
 
     Raises:
         RuleError: something in it cannot be matched, or there are too many patterns.
@@ -63,7 +64,7 @@ def patterns(side: Side, shapes: bool, most: int | None = None) -> list[Left]:
     found: dict[str, Left] = {}
     choices = _Choices()
     while choices.advance():
-        left = _Writer(side, choices).write(shapes)
+        left = _Writer(side, choices, free).write(shapes)
         found.setdefault(f"{left.term} {left.facts}", left)
         if len(found) == most:
             break
@@ -102,7 +103,8 @@ class _Choices:
 
 
 class _Writer:
-    def __init__(self, side: Side, choices: _Choices) -> None:
+    def __init__(self, side: Side, choices: _Choices, free: bool) -> None:
+        self._free = free
         self._side, self._graph, self._choices = side, side.first, choices
         self._left = Left()
         self._checks: list[str] = []
@@ -213,7 +215,7 @@ class _Writer:
                 sizes.append(side.expression(first.sizes[c], second.sizes[c]))
         names = {i: self._group(leaves[i], set(members)) for i in numbered}
         parts = {i: (f"{names[i]}:" if names[i] else "") + "".join(table[c] for c in words[i]) for i in numbered}
-        any_order = is_root and rank > 1
+        any_order = self._free and is_root and rank > 1
         self._left.turned_back |= any_order
         letters = f"{_tree_text(tree, parts)}->{RESULT if any_order else ''}{''.join(table[c] for c in output)}"
         factor = side.factor(first.scale, second.scale)
@@ -268,7 +270,7 @@ class _Writer:
         """Name under which the order of a leaf is free: a variable, or an elementwise term of variables, of its own."""
         inside = self._inside(leaf)
         variables = [n for n in sorted(inside) if self._graph.nodes[n].op == "input" and self._side.rank(n)]
-        if self._side.rank(leaf) < 2 or not variables or not self._users[leaf] <= readers:
+        if not self._free or self._side.rank(leaf) < 2 or not variables or not self._users[leaf] <= readers:
             return ""
         for n in inside:
             fits = self._side.is_elementwise(n) or self._graph.nodes[n].op == "input"
