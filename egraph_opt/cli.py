@@ -128,7 +128,7 @@ def _optimize(options: argparse.Namespace) -> int:
     if options.output.suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"-o {options.output}: suffix {options.output.suffix!r}; want one of {', '.join(SUFFIXES)}")
     result = _plan(options)
-    texts = {options.report: result.report.to_html, options.json: result.report.to_json}
+    texts = {options.report: lambda: _page(result), options.json: result.report.to_json}
     contents = {path: text().encode() for path, text in texts.items() if path is not None}
     _interrupts.check()
     result.save(options.output)
@@ -138,6 +138,11 @@ def _optimize(options: argparse.Namespace) -> int:
     for path in given.values():
         _say(f"wrote {path}")
     return 0
+
+
+def _page(result: Result) -> str:
+    explanation = result.explain() if result.report.improved else None
+    return result.report.to_html(explanation.to_html() if explanation else "")
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -151,8 +156,17 @@ def _inspect(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
-    _say(_plan(options).explain())
-    return 0
+    if options.json is not None:
+        _check_writable("--json", options.json)
+    explanation = _plan(options).explain()
+    _say(explanation)
+    if options.json is not None:
+        write_atomically(options.json, explanation.to_json().encode())
+        _say(f"wrote {options.json}")
+    fault = explanation.check() if options.check else ""
+    if options.check:
+        _say(f"certificate refused: {fault}" if fault else "certificate checked: every step holds")
+    return 1 if fault else 0
 
 
 def _rules(options: argparse.Namespace) -> int:
@@ -341,6 +355,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--graph", action="store_true", help="print the whole graph too")
     one.set_defaults(run=_inspect)
     one = commands.add_parser("explain", parents=[model, search], help="what is changed and why")
+    one.add_argument("--json", type=Path, metavar="F.json", help="write the certificate")
+    one.add_argument("--check", action="store_true", help="replay the certificate")
     one.set_defaults(run=_explain)
     one = commands.add_parser("rules", parents=[search], help="list or check rules; stats MODEL: what each rule does")
     one.add_argument("action", choices=("list", "lint", "check", "stats"))

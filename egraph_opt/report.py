@@ -115,11 +115,11 @@ class Report:
         """All figures as JSON; infinite and undefined numbers are null."""
         return json.dumps(_plain(dataclasses.asdict(self) | {"speedup": self.speedup}), indent=2, sort_keys=True)
 
-    def to_html(self) -> str:
-        """A page that stands alone."""
+    def to_html(self, explanation: str = "") -> str:
+        """A page that stands alone, with the fragment of an explanation in it if one is given."""
         from egraph_opt.report_html import page
 
-        return page(self)
+        return page(self, explanation)
 
     def fired(self) -> list[tuple[str, int]]:
         """Rules of the chosen program and their counts, the commonest first."""

@@ -58,6 +58,8 @@ tbody th { font-weight: 500; }
 ul.plain { margin: 0; padding-left: 1.1rem; }
 ul.plain li + li { margin-top: .35rem; }
 li, dd { overflow-wrap: anywhere; }
+details + details { margin-top: .5rem; } summary { cursor: pointer; overflow-wrap: anywhere; }
+pre { white-space: pre-wrap; margin: .3rem 0; font: .82rem/1.45 ui-monospace, SFMono-Regular, Menlo, monospace; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .35rem 1.2rem; margin: 0; }
 dt { color: var(--soft); } dd { margin: 0; }
 .note { color: var(--soft); font-size: .9rem; margin: .8rem 0 0; }
@@ -68,11 +70,12 @@ footer { color: var(--soft); font-size: .85rem; margin-top: 1.5rem; }
 """
 
 
-def page(report: Report) -> str:
+def page(report: Report, explanation: str = "") -> str:
     """A whole HTML document.
 
     Args:
         report: what to show; every text of it is escaped.
+        explanation: HTML of the changed parts, see ``Explanation.to_html``.
     """
     title = f"{report.name}: {report.headline}"
     parts = [
@@ -80,6 +83,7 @@ def page(report: Report) -> str:
         _verdict(report),
         _before_after(report),
         _rules(report),
+        f"<section><h2>What changed and why</h2>{explanation}</section>" if explanation else "",
         _list("Candidates that were not chosen", report.rejected),
         _list("Notes", report.notes),
         _spent(report),

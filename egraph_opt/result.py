@@ -27,6 +27,7 @@ from egraph_opt.search import Search, SearchOptions
 from egraph_opt.split import split
 
 if TYPE_CHECKING:
+    from egraph_opt.explain.explanation import Explanation
     from egraph_opt.explain.verdict import WhyNot
     from egraph_opt.rules.statistics import RuleStatistics
 
@@ -117,8 +118,8 @@ class Result:
 
         return call
 
-    def explain(self) -> str:
-        """What changed: rules, user lines, gain."""
+    def explain(self) -> Explanation:
+        """What changed and why, with a certificate that can be checked; ``str()`` of it is a text."""
         from egraph_opt.explain import explain
 
         return explain(self)

@@ -232,7 +232,7 @@ class TestPlan:
         assert result.report.improved
         assert result.report.verified
         assert result.report.rules_fired
-        assert "test_api.py" in result.explain()
+        assert "test_api.py" in str(result.explain())
         assert "flop" in str(result)
 
     def test_report_json(self):

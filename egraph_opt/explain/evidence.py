@@ -17,6 +17,7 @@ from egraph_opt.engine.words import infer_word, words
 from egraph_opt.explain.congruence import Congruence
 from egraph_opt.explain.terms import TermTable, Types, attribute_text
 from egraph_opt.ir import Node
+from egraph_opt.ir.reshapes import parse_shape
 from egraph_opt.ir.spec import Scale, Spec, identity
 from egraph_opt.ir.spec_algebra import inverse
 from egraph_opt.ops import get_op
@@ -74,7 +75,7 @@ class Evidence:
     def node(self, number: int, constructor: str, text: str, operands: Sequence[int]) -> None:
         """A loaded e-node."""
         term = self._make(constructor, text, [self._term[q] for q in operands])
-        assert term is not None, "what is loaded has a type"
+        assert term is not None, f"what is loaded has a type: {constructor} {text}"
         self._term[number] = term
 
     def named(self, value: Any, number: int) -> None:
@@ -184,6 +185,8 @@ class Evidence:
             types = (operands[0].with_shape(spec.shape),) if fits else None
         elif op == "add":
             types = (operands[0],) if operands[0] == operands[1] else None
+        elif op == "reshape":
+            types = (operands[0].with_shape(parse_shape(text)),)
         else:
             types = infer_word(constructor, text, operands)
         if not text and op != "add":

@@ -91,7 +91,7 @@ def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] =
     steps = _needed(evidence, effort)
     certificate, place = _certificate(evidence, ends, steps)
     try:
-        check(certificate, _texts(effort.rules))
+        check(certificate, rule_texts(effort.rules))
     except CertificateError as error:
         return Proof(None, f"the chain that was found does not hold up: {error}")
     nodes: dict[int, list[int]] = {}
@@ -101,7 +101,7 @@ def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] =
     return Proof(certificate, nodes=nodes)
 
 
-def _texts(rules: RuleSet) -> list[str]:
+def rule_texts(rules: RuleSet) -> list[str]:
     """Rules that are in no file of the package, as text."""
     shipped = {rule.name: rule for rule in RuleSet.shipped()}
     texts = []
@@ -272,7 +272,7 @@ def _certificate(
         "terms": table,
         "before": programs[0],
         "after": programs[1],
-        "rules": _texts(RuleSet(tuple(rules.values()))),
+        "rules": rule_texts(RuleSet(tuple(rules.values()))),
         "steps": rows,
     }
     return certificate, place

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was done to a program: the parts that changed, and the laws that lead from the user's lines to the result."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from egraph_opt.errors import EgraphOptError
+from egraph_opt.explain.chains import Chain, chains
+from egraph_opt.explain.checker import check
+from egraph_opt.explain.polynomial import CertificateError
+from egraph_opt.explain.prove import Effort, Proof, prove, rule_texts
+from egraph_opt.explain.summary import rules_of, summary
+from egraph_opt.result import Result
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An explanation that can be checked; ``str()`` of it is a text.
+
+    Args:
+        result: what is explained.
+        proof: the certificate that the chosen program equals the original, or why there is none.
+    """
+
+    result: Result
+    proof: Proof
+
+    @property
+    def certificate(self) -> dict[str, Any] | None:
+        """The proof as plain data, for ``egraph_opt.explain.checker``; None where none was found."""
+        return self.proof.certificate
+
+    @cached_property
+    def chains(self) -> list[Chain]:
+        """For each changed part of the program the steps that lead to it."""
+        return [] if self.certificate is None else chains(self.result, self.proof)
+
+    def to_json(self) -> str:
+        """The certificate as JSON text.
+
+        Raises:
+            EgraphOptError: no certificate was found.
+        """
+        if self.certificate is None:
+            raise EgraphOptError(f"{self.result.report.name}: no certificate: {self.proof.reason}")
+        return json.dumps(self.certificate, indent=1)
+
+    def check(self) -> str:
+        """Replay the certificate; what is wrong with it, "" when it holds."""
+        if self.certificate is None:
+            return f"no certificate: {self.proof.reason}"
+        try:
+            check(self.certificate, rule_texts(rules_of(self.result)))
+        except CertificateError as error:
+            return str(error)
+        return ""
+
+    def __str__(self) -> str:
+        lines = [summary(self.result)]
+        if self.certificate is None:
+            lines.append(f"without a certificate: {self.proof.reason}")
+        elif not self.certificate["steps"]:
+            lines.append("the program is the original, written in the same terms")
+        else:
+            count = len(self.certificate["steps"])
+            lines.append(f"proven equal to the original in {count} steps, {len(self.chains)} parts changed")
+            lines += [str(chain) for chain in self.chains]
+        return "\n".join(lines)
+
+    def to_html(self) -> str:
+        """A fragment for the report."""
+        if self.certificate is None:
+            from html import escape
+
+            return f'<p class="note">No certificate: {escape(self.proof.reason)}.</p>'
+        return "".join(chain.to_html() for chain in self.chains)
+
+
+def explain(result: Result, seconds: float = 60.0) -> Explanation:
+    """Explain a result by a second, recorded search.
+
+    Args:
+        result: of ``optimize(...).plan(...)``.
+        seconds: what the second search may take [s].
+    """
+    effort = Effort(
+        result.options.active_rules(), result.options.numerics, len(result.search.saturation.growth), seconds
+    )
+    return Explanation(result, prove(result.before, result.after, effort, result.convention.frozen_positions))
