@@ -34,6 +34,7 @@ from egraph_opt.ir.numerics import Numerics
 from egraph_opt.options import make_options
 from egraph_opt.pipeline import plan
 from egraph_opt.result import Result
+from egraph_opt.rules import check_command
 
 SUFFIXES = (".jaxexport", ".stablehlo", ".mlir", ".py")
 
@@ -174,7 +175,7 @@ def _rules(options: argparse.Namespace) -> int:
         return _rule_statistics(options)
     rules = RuleSet.load(options.path) if options.path else RuleSet.shipped()
     if options.action == "check":
-        return _check_rules(rules)
+        return _check_rules(options, rules)
     if options.action == "lint":
         _say(f"{len(rules)} rules, no faults")
         return 0
@@ -197,18 +198,9 @@ def _rule_statistics(options: argparse.Namespace) -> int:
     return 0
 
 
-def _check_rules(rules: RuleSet) -> int:
-    from egraph_opt.rule_check import PROGRAMS, check_rules
-
+def _check_rules(options: argparse.Namespace, rules: RuleSet) -> int:
     with _progress() as progress:
-        found = check_rules(rules, progress)
-    for line in found.wrong:
-        _say(f"wrong: {line}")
-    silent = [rule.name for rule in rules if not found.matches[rule.name]]
-    if silent:
-        _say(f"never matched, so nothing is known of them: {', '.join(silent)}")
-    _say(f"{len(rules)} rules on {len(PROGRAMS)} programs, {len(found.wrong)} faults")
-    return 1 if found.wrong else 0
+        return check_command.run(options, list(rules), _say, progress)
 
 
 def _bisect(options: argparse.Namespace) -> int:
@@ -257,6 +249,7 @@ def _plan(options: argparse.Namespace) -> Result:
         budget=options.budget,
         numerics=options.numerics,
         rules=options.rules,
+        unchecked=options.unchecked,
         cost=Roofline(Device.load(options.cost)) if options.cost.endswith(".json") else options.cost,
         measure=False if options.no_measure else "auto",
         fold_constants=options.fold_constants,
@@ -336,6 +329,7 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument(
         "--cost", default="roofline", metavar="MODEL", help="roofline, flops, or what calibrate wrote (.json)"
     )
+    search.add_argument("--unchecked", action="store_true", help="take rules that `rules check` has not passed")
     search.add_argument("--no-measure", action="store_true", help="trust the cost model, time nothing")
     search.add_argument("--fold-constants", action="store_true", help="use the values of arrays that the file holds")
     search.add_argument(
@@ -362,6 +356,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("action", choices=("list", "lint", "check", "stats"))
     one.add_argument("path", nargs="?", type=Path, metavar="PATH", help="file or folder; the shipped rules without it")
     one.add_argument("--json", type=Path, metavar="F.json", help="write the figures of stats as JSON")
+    add_check_arguments(one)
     one.set_defaults(run=_rules)
     one = commands.add_parser("bisect", parents=[model], help="which rule makes the program wrong")
     one.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")
