@@ -12,10 +12,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test deep lint types fmt rules bench build clean
+.PHONY: help demo test deep lint types fmt rules rules-deep bench build clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
 demo: .venv/.stamp-export ## optimize the example model and write a report to out/
 	@echo "demo: optimizing examples/models/$(MODEL).jaxexport; the report goes to out/report.html"
@@ -45,6 +45,10 @@ fmt: .venv/.stamp-lint ## format the code and repair what can be repaired
 rules: .venv/.stamp-export ## check that the rule files are well formed and sound
 	@echo "rules: checking rules/"
 	@$(BIN)/egraph-opt rules lint rules && $(BIN)/egraph-opt rules check rules
+
+rules-deep: .venv/.stamp-export ## check every rule on 2000 random instances (minutes)
+	@echo "rules-deep: checking rules/ with 2000 instances each"
+	@$(BIN)/egraph-opt rules check rules --trials 2000
 
 bench: .venv/.stamp-test ## run a quick benchmark into out/bench.jsonl; ARGS="algebra" or other names choose
 	@echo "bench: running the benchmarks; the numbers go to out/bench.jsonl"

@@ -356,7 +356,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("action", choices=("list", "lint", "check", "stats"))
     one.add_argument("path", nargs="?", type=Path, metavar="PATH", help="file or folder; the shipped rules without it")
     one.add_argument("--json", type=Path, metavar="F.json", help="write the figures of stats as JSON")
-    add_check_arguments(one)
+    check_command.add_arguments(one)
     one.set_defaults(run=_rules)
     one = commands.add_parser("bisect", parents=[model], help="which rule makes the program wrong")
     one.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")

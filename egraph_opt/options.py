@@ -12,6 +12,7 @@ from egraph_opt.engine import RuleSet
 from egraph_opt.engine.rule import Source
 from egraph_opt.errors import ArgumentError
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.rules.admission import refuse_unchecked
 from egraph_opt.rules.packs import source_of
 
 Measure = Literal["auto"] | bool
@@ -35,6 +36,7 @@ class Options:
         strict: refuse primitives without an op instead of keeping them opaque.
         verify: whether to compare with the original.
         seed: of sampled inputs and of extraction.
+        unchecked: take rules that ``egraph-opt rules check`` has not passed.
         source: where the rules were read, to be read again when files change.
     """
 
@@ -51,6 +53,7 @@ class Options:
     strict: bool = False
     verify: bool = True
     seed: int = 0
+    unchecked: bool = False
     source: Source | None = field(default=None, compare=False, repr=False)
 
     def active_rules(self) -> RuleSet:
@@ -61,7 +64,7 @@ class Options:
         """These options with the rules as their files are now; the same object where nothing has changed."""
         if self.source is None or not self.source.refresh():
             return self
-        return replace(self, rules=self.source.rules)
+        return replace(self, rules=_admitted(self.source.rules, self.unchecked))
 
 
 def make_options(**given: Any) -> Options:
@@ -69,6 +72,7 @@ def make_options(**given: Any) -> Options:
 
     Raises:
         ArgumentError: an unknown keyword or a value that does not fit.
+        RuleError: rules that cannot be read, or were never checked.
     """
     known = set(Options.__dataclass_fields__) - {"source"}
     for name in given:
@@ -78,6 +82,7 @@ def make_options(**given: Any) -> Options:
     if given.get("rules") is not None and not isinstance(given["rules"], RuleSet):
         given["source"] = source_of(given["rules"])
         given["rules"] = given["source"].rules
+    given["rules"] = _admitted(given.get("rules"), given.get("unchecked", False))
     for name in ("frozen", "static_argnames"):
         value = given.get(name, ())
         given[name] = (value,) if isinstance(value, str) else tuple(value)
@@ -86,6 +91,12 @@ def make_options(**given: Any) -> Options:
     options = Options(**given)
     _check(options)
     return options
+
+
+def _admitted(rules: RuleSet | None, unchecked: bool) -> RuleSet | None:
+    if rules is not None and not unchecked:
+        refuse_unchecked(rules)
+    return rules
 
 
 def _check(options: Options) -> None:

@@ -158,6 +158,6 @@ def test_terms_of_wrong_shapes_end_the_search_with_one_line() -> None:
     def program(a: Any, b: Any, u: Any, x: Any) -> Any:
         return jnp.tanh(a @ b @ u).sum() + 2.0 * (x @ (a + b) @ x) + jnp.exp(jnp.maximum(x, a @ x)).sum()
 
-    result = egraph_opt.optimize(program, rules=rules, measure=False).plan(A, B, U, X)
+    result = egraph_opt.optimize(program, rules=rules, unchecked=True, measure=False).plan(A, B, U, X)
     assert "did a rule make terms of wrong shapes?" in result.report.stop_reason
     assert "\n" not in result.report.stop_reason

@@ -20,6 +20,7 @@ from egraph_opt.engine.rule import Rule, RuleSet
 from egraph_opt.engine.sexpr import Form
 from egraph_opt.errors import EngineError, RuleError
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.rules.admission import remember
 from egraph_opt.rules.counterexample import Counterexample, shrink
 from egraph_opt.rules.draws import FINITE_STYLES, Style
 from egraph_opt.rules.evaluate import EvaluationError, Reading
@@ -78,7 +79,7 @@ def check_rules(
     seed: int = 0,
     progress: Callable[[str], None] = lambda text: None,
 ) -> list[Verdict]:
-    """Check rules one by one.
+    """Check rules one by one; those that pass are remembered, and ``optimize`` takes them from then on.
 
     Args:
         rules: what to check.
@@ -90,6 +91,8 @@ def check_rules(
     for rule in rules:
         progress(f"checking {rule.name}")
         found.append(check_rule(rule, trials, seed))
+    if trials >= QUICK_TRIALS:
+        remember(verdict.rule for verdict in found if verdict.passed)
     return found
 
 
