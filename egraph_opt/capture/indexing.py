@@ -8,6 +8,7 @@ transpose, a scatter into zeros, is the copy back and a ``pad``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ import numpy as np
 from egraph_opt.capture.products import contract
 from egraph_opt.capture.scope import Handler, Scope, squeeze
 from egraph_opt.capture.slicing import at, emit, kept_axes, one, sliced
+from egraph_opt.ir import TensorType
+from egraph_opt.ir.attrs import freeze
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import LETTERS
 from egraph_opt.ir.types import is_numeric
@@ -134,7 +137,9 @@ def _gather(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None
     x, y = operands
     params, shape = eqn.params, tuple(eqn.invars[0].aval.shape)
     known = scope.folder.value(y)
-    if known is None or not _copies(scope, x):
+    if known is None:
+        return _taken(scope, eqn, x, y)
+    if not _copies(scope, x):
         return None
     indices = known.reshape(eqn.invars[1].aval.shape)
     dims = params["dimension_numbers"]
@@ -151,6 +156,67 @@ def _gather(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None
     part = _reversed(scope, part, found)
     word, output, sizes = _words(numbers, indices.shape[:-1], found)
     return one(None if part is None else contract(scope, [word], output, sizes, [part]))
+
+
+def _taken(scope: Scope, eqn: Any, x: int, y: int) -> Sequence[int] | None:
+    """A gather along one axis by unknown indices: ``take``, or a dynamic slice where there is but one index."""
+    params, dims = eqn.params, eqn.params["dimension_numbers"]
+    shape, places = tuple(eqn.invars[0].aval.shape), tuple(eqn.invars[1].aval.shape)[:-1]
+    live = [d for d, n in enumerate(params["slice_sizes"]) if n != shape[d]]
+    count = math.prod(places)
+    if dims.operand_batching_dims or len(live) != 1 or count == 0 or not set(live) <= set(dims.start_index_map):
+        return None
+    (axis,) = live
+    filled = getattr(params["mode"], "name", "") not in ("CLIP", "PROMISE_IN_BOUNDS")
+    if params["slice_sizes"][axis] != 1 or (filled and (count == 1 or len(dims.start_index_map) > 1)):
+        return None
+    column = dims.start_index_map.index(axis)  # along the other axes the index is clamped to 0
+    index = _column(scope, y, eqn.invars[1].aval, column)
+    kept, mark = kept_axes(shape), LETTERS[len(shape)]
+    output = _order(shape, len(places), dims, axis, mark)
+    if index is None or output is None:
+        return None
+    part, place = at(scope, x, shape, kept), kept.index(axis)
+    kind = TensorType(tuple(count if d == axis else shape[d] for d in kept), scope.type(x).dtype)
+    if count == 1:
+        index = scope.emitter.reshape(index, (), scope.sources)
+        part = scope.add("dynamic_slice_in_dim", [part, index], (("slice_size", 1), ("axis", place)), kind)
+    else:
+        index = scope.emitter.reshape(index, (count,), scope.sources)
+        fill = freeze(params["fill_value"])
+        attrs = (("axis", place), ("mode", params["mode"]), ("fill_value", fill))
+        part = scope.add("take", [part, index], attrs, kind)
+    word = "".join(mark if d == axis else LETTERS[d] for d in kept if d != axis or count > 1)
+    result = part
+    if word != output.replace(mark, mark if count > 1 else ""):
+        sizes = {LETTERS[d]: n for d, n in enumerate(shape)} | {mark: count}
+        moved = contract(scope, [word], output.replace(mark, mark if count > 1 else ""), sizes, [part])
+        if moved is None:
+            return None
+        result = moved
+    return [scope.emitter.reshape(result, squeeze(eqn.outvars[0].aval.shape), scope.sources)]
+
+
+def _column(scope: Scope, y: int, aval: Any, column: int) -> int | None:
+    """One number of each index vector."""
+    shape = tuple(aval.shape)
+    if shape[-1] == 1:
+        return y
+    start, limit = (0,) * (len(shape) - 1) + (column,), (*shape[:-1], column + 1)
+    return sliced(scope, y, shape, start, limit)
+
+
+def _order(shape: tuple[int, ...], batch: int, dims: Any, axis: int, mark: str) -> str | None:
+    """Letters of a gathered tensor, without dimensions of size 1; the batch is one letter: its axes are together."""
+    kept = iter(d for d in range(len(shape)) if d not in dims.collapsed_slice_dims)
+    word = ""
+    for place in range(len(dims.offset_dims) + batch):
+        if place not in dims.offset_dims:
+            word += mark
+        elif (d := next(kept)) != axis and shape[d] != 1:
+            word += LETTERS[d]
+    together = mark * word.count(mark)
+    return word.replace(together, mark) if together in word and batch else (word if not batch else None)
 
 
 def _scatter(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:

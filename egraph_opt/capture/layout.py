@@ -213,9 +213,14 @@ def _dynamic_slice(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int]
     if starts is not None:
         return one(sliced(scope, x, shape, starts, [a + b for a, b in zip(starts, sizes, strict=True)]))
     axes = kept_axes(shape)
-    small = tuple(sizes[i] for i in axes)
-    held = [at(scope, x, shape, axes), *(indices[i] for i in axes)]
-    return one(emit(scope, "dynamic_slice", held, {"slice_sizes": small}, small, _dtype(eqn)))
+    part, left = at(scope, x, shape, axes), [shape[i] for i in axes]
+    for axis, i in enumerate(axes):
+        if sizes[i] != shape[i]:
+            left[axis] = sizes[i]
+            attrs = (("slice_size", sizes[i]), ("axis", axis))
+            kind = TensorType(tuple(left), _dtype(eqn))
+            part = scope.emitter.add("dynamic_slice_in_dim", [part, indices[i]], attrs, kind, scope.sources)
+    return [scope.emitter.reshape(part, squeeze(left), scope.sources)]
 
 
 def _dynamic_update_slice(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:

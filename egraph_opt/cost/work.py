@@ -17,7 +17,7 @@ from egraph_opt.ir import Graph, Node, Spec, TensorType
 from egraph_opt.ir.types import is_complex, itemsize
 from egraph_opt.ops import Trait, all_ops
 
-PARTIAL_READS = frozenset({"slice", "dynamic_slice", "gather"})
+PARTIAL_READS = frozenset({"slice", "dynamic_slice", "dynamic_slice_in_dim", "gather", "take"})
 """Ops that read only as much of their first operand as they return."""
 
 IN_PLACE = frozenset({"dynamic_update_slice", "scatter", "scatter-add", "scatter_add", "scatter-mul", "scatter_mul"})

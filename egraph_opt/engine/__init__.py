@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The e-graph engine: rules, saturation under limits, and the e-graph as plain tables. egglog is known here only."""
 
+from egraph_opt.engine import attributes_slices as attributes_slices
 from egraph_opt.engine import patterns as patterns
 from egraph_opt.engine.limits import Limits as Limits
 from egraph_opt.engine.limits import SaturationReport as SaturationReport

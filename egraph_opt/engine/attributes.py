@@ -251,15 +251,26 @@ FUNCTIONS: dict[str, AttributeFunction] = {
 }
 
 
+_OWN: set[str] = set()
+
+
 def register(function: AttributeFunction) -> None:
     """Add a function that rules may then call; registering one again replaces it, unless it is shipped.
 
     Raises:
         RuleError: a shipped function has this name.
     """
-    if function.name in _SHIPPED:
+    if function.name not in _OWN and function.name in FUNCTIONS:
         raise RuleError(f"attribute function {function.name!r} is shipped; give yours another name")
+    _OWN.add(function.name)
     FUNCTIONS[function.name] = function
 
 
-_SHIPPED = frozenset(FUNCTIONS)
+def ship(*functions: AttributeFunction) -> None:
+    """Add shipped functions of another theme."""
+    FUNCTIONS.update({function.name: function for function in functions})
+
+
+def is_shipped(name: str) -> bool:
+    """Whether a function comes with the package."""
+    return name in FUNCTIONS and name not in _OWN

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from egraph_opt.engine.attributes import AttributeFunction, Result, register
+from egraph_opt.engine.attributes import AttributeFunction, Result, ship
 from egraph_opt.ir.attrs import format_attr, parse_attrs
 from egraph_opt.ir.bindings import Binding
 from egraph_opt.ir.nests import RESULT, TOLERANCE, match
@@ -74,7 +74,7 @@ def _constant(dtype: str, number: str) -> Result:
 
 
 for _count in range(1, MAX_NEST + 1):
-    register(
+    ship(
         AttributeFunction(
             f"nest{_count}", (_S,) * (_count + 1), ("",), _nest, f"binding of {_count} specs that match a pattern"
         )
@@ -108,4 +108,4 @@ for _function in (
     AttributeFunction("number-of", (_S,) * 3, ("",), _number_of, "text of a constant that is an expression of sizes"),
     AttributeFunction("number", (_S, _S), ("",), _constant, "text of a scalar constant of an element type"),
 ):
-    register(_function)
+    ship(_function)

@@ -18,6 +18,7 @@ from jax import lax
 
 from egraph_opt._compat import hide_frames, source_context
 from egraph_opt.ir import Graph, Node, Source, TensorType
+from egraph_opt.ir.sources import lines_scope
 from egraph_opt.lower.plan import Step, plan
 
 Tracebacks = Mapping[Source, Any]
@@ -86,12 +87,16 @@ def _value(step: Step, values: list[Any]) -> Any:
 
 
 def _place(node: Node, tracebacks: Tracebacks) -> tuple[Any, str]:
-    """Traceback and scope of the first source line; of another one where that has no traceback."""
+    """Traceback and scope of the first source line; of another one where that has no traceback.
+
+    XLA keeps one line for each operation: where there are several, the scope lists them all.
+    """
     if not node.sources:
         return None, ""
     known = next((source for source in node.sources if source in tracebacks), None)
     scope = next((source.scope for source in node.sources if source.scope), "") if known is None else known.scope
-    return tracebacks[known] if known else None, scope
+    lines = lines_scope(node.sources)
+    return tracebacks[known] if known else None, f"{scope}/{lines}" if scope and lines else scope or lines
 
 
 def _as_input(leaf: Any, type: TensorType) -> Any:

@@ -15,8 +15,8 @@ import numpy as np
 from jax import lax
 
 from egraph_opt.ir import Graph, Node, Spec
-from egraph_opt.ir.spec import canonical
 from egraph_opt.ir.attrs import thaw
+from egraph_opt.ir.spec import canonical
 from egraph_opt.ir.spec_algebra import compose_product
 from egraph_opt.ops import get_op
 

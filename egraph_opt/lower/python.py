@@ -11,8 +11,9 @@ import keyword
 import re
 from collections.abc import Sequence
 
-from egraph_opt.ir import Graph, Node, Spec, TensorType
+from egraph_opt.ir import Graph, Node, Sources, Spec, TensorType
 from egraph_opt.ir.attrs import thaw
+from egraph_opt.ir.sources import merge_sources, shown
 from egraph_opt.lower.control_text import control_text
 from egraph_opt.lower.einsum_text import product_text, signed_sum, single_text, thin_text
 from egraph_opt.lower.literals import Expr, array_text, dtype_text, scalar_text, typed_text
@@ -118,6 +119,7 @@ class Block:
         self._uses = graph.use_counts()
         self._thin: dict[int, Expr] = {}  # broadcasts that stand in the expression that reads them
         self._parts: dict[int, list[str]] = {}
+        self._held: dict[int, Sources] = {}  # user lines of what stands in the expression that reads it
         self._users: dict[int, list[int]] = {}
         self._reads = {number: self._operands(number) for number in range(len(graph.nodes))}
 
@@ -182,14 +184,21 @@ class Block:
         expr = self._expression(number, node)
         if len(node.types) != 1:
             self._parts[number] = [self.fresh(f"{base}{k}") for k in range(len(node.types))]
-            self.line(f"{', '.join(self._parts[number])} = {expr.text}{_comment(node)}")
+            self.line(f"{', '.join(self._parts[number])} = {expr.text}{self._comment(number)}")
         elif self._inlined(number, node, expr):
             self._text[number] = expr
             self._keep_thin(number, node)
+            for user in self._users.get(number, ()):
+                self._held[user] = merge_sources(self._held.get(user, ()), node.sources, self._held.get(number, ()))
         else:
             name = self.fresh(base)
             self._text[number] = Expr(name)
-            self.line(f"{name} = {expr.text}{_unpacked(node, expr)}{_comment(node)}")
+            self.line(f"{name} = {expr.text}{_unpacked(node, expr)}{self._comment(number)}")
+
+    def _comment(self, number: int) -> str:
+        """User lines of a statement and of what stands in it."""
+        sources = merge_sources(self.graph.nodes[number].sources, self._held.get(number, ()))
+        return f"  # {shown(sources)}" if sources else ""
 
     def _inlined(self, number: int, node: Node, expr: Expr) -> bool:
         users = self._users.get(number, [])
@@ -284,7 +293,3 @@ def _unpacked(node: Node, expr: Expr) -> str:
     name = node.attr("name") if node.op == "opaque" else node.op
     several = name in all_primitives() and all_primitives()[name].multiple_results
     return "[0]" if several and ".bind(" in expr.text else ""
-
-
-def _comment(node: Node) -> str:
-    return f"  # {', '.join(map(str, node.sources))}" if node.sources else ""

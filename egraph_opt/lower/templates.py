@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from jax import lax
+
 from egraph_opt.errors import UnsupportedOpError
 from egraph_opt.ir import Node, TensorType
 from egraph_opt.ir.types import is_complex, is_floating
@@ -163,6 +165,10 @@ def _reduction(name: str) -> Template:
     return template
 
 
+_CLAMPED = {"allow_negative_indices": "False"}
+"""Negative starts were counted from the end when the program was captured; what is still negative is clamped."""
+
+
 def _starts(args: list[Expr]) -> str:
     return f"({', '.join(arg.text for arg in args)}{',' * (len(args) == 1)})"
 
@@ -183,6 +189,15 @@ def _keywords(function: str) -> Template:
         return call(function, *(arg.text for arg in args), **options)
 
     return template
+
+
+def _take(node: Node, args: list[Expr], types: Types) -> Expr | None:
+    options = {"axis": str(node.attr("axis")), "mode": '"clip"'}  # indices that are promised to be in bounds stay
+    if node.attr("mode") is lax.GatherScatterMode.FILL_OR_DROP:
+        options["mode"] = '"fill"'
+        if node.attr("fill_value") is not None:
+            options["fill_value"] = value_text(node.attr("fill_value"), "operation 'take'")
+    return call("jnp.take", args[0].text, args[1].text, **options)
 
 
 def _joined(node: Node, args: list[Expr], types: Types) -> Expr | None:
@@ -210,10 +225,19 @@ _TEMPLATES: dict[str, Template] = {
     "reduce_and": _reduction("all"),
     "reduce_or": _reduction("any"),
     "dynamic_slice": lambda node, args, types: call(
-        "lax.dynamic_slice", args[0].text, _starts(args[1:]), str(node.attr("slice_sizes"))
+        "lax.dynamic_slice", args[0].text, _starts(args[1:]), str(node.attr("slice_sizes")), **_CLAMPED
     ),
+    "dynamic_slice_in_dim": lambda node, args, types: call(
+        "lax.dynamic_slice_in_dim",
+        args[0].text,
+        args[1].text,
+        str(node.attr("slice_size")),
+        axis=str(node.attr("axis")),
+        **_CLAMPED,
+    ),
+    "take": _take,
     "dynamic_update_slice": lambda node, args, types: call(
-        "lax.dynamic_update_slice", args[0].text, args[1].text, _starts(args[2:])
+        "lax.dynamic_update_slice", args[0].text, args[1].text, _starts(args[2:]), **_CLAMPED
     ),
     **{name: _keywords(f"lax.{name}") for name in ("gather", "scatter", "cumsum", "cumprod", "cummax", "cummin")},
     **{name: _keywords(f"lax.{name}") for name in ("scatter_add", "scatter_sub", "scatter_mul", "scatter_min")},
