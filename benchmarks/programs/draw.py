@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments of the cases: random arrays with the structure that a case speaks of, the same for every run."""
+"""Arguments of the cases: random arrays with the structure that a case speaks of, the same for every run.
+
+Floats are in JAX's default precision: float32, or float64 where that is enabled.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ def _normal(*shape: int, seed: int = 0) -> np.ndarray[Any, Any]:
     return values / np.sqrt(shape[-1]) if len(shape) > 1 else values
 
 
-def _array(values: Any, dtype: Any = np.float32) -> jax.Array:
+def _array(values: Any, dtype: Any = None) -> jax.Array:
     return jnp.asarray(np.asarray(values), dtype)
 
 
@@ -31,27 +34,28 @@ def positive(*shapes: tuple[int, ...], seed: int = 0) -> tuple[jax.Array, ...]:
     return tuple(_array(np.random.default_rng([seed + i, *s]).uniform(0.5, 1.5, s)) for i, s in enumerate(shapes))
 
 
-@lru_cache(maxsize=4)
 def regular(n: int, seed: int = 0, batch: tuple[int, ...] = ()) -> jax.Array:
     """A matrix far from singular, without symmetry."""
     return _array(2.0 * np.eye(n) + 0.5 * _normal(*batch, n, n, seed=seed))
 
 
-@lru_cache(maxsize=4)
 def spd(n: int, seed: int = 0, batch: tuple[int, ...] = ()) -> jax.Array:
     """A symmetric positive definite matrix."""
-    root = _normal(*batch, n, n, seed=seed)
-    return _array(root @ np.swapaxes(root, -1, -2) + np.eye(n))
+    return _array(_spd(n, seed, batch))
 
 
 @lru_cache(maxsize=4)
+def _spd(n: int, seed: int, batch: tuple[int, ...]) -> Any:
+    root = _normal(*batch, n, n, seed=seed)
+    return root @ np.swapaxes(root, -1, -2) + np.eye(n)
+
+
 def symmetric(n: int, seed: int = 0) -> jax.Array:
     """A symmetric matrix far from singular."""
     root = _normal(n, n, seed=seed)
     return _array(2.0 * np.eye(n) + 0.25 * (root + root.T))
 
 
-@lru_cache(maxsize=4)
 def lower(n: int, seed: int = 0) -> jax.Array:
     """A lower triangular matrix far from singular."""
     return _array(np.tril(0.5 * _normal(n, n, seed=seed)) + 2.0 * np.eye(n))
@@ -62,14 +66,12 @@ def upper(n: int, seed: int = 0) -> jax.Array:
     return lower(n, seed).T
 
 
-@lru_cache(maxsize=4)
 def banded(n: int, width: int = 1, seed: int = 0) -> jax.Array:
     """A matrix with ``width`` diagonals beside the main one on either side."""
     full = _normal(n, n, seed=seed) * np.sqrt(n)
     return _array(np.triu(np.tril(full, width), -width) * 0.25 + 2.0 * np.eye(n))
 
 
-@lru_cache(maxsize=4)
 def orthogonal(n: int, seed: int = 0) -> jax.Array:
     """An orthogonal matrix."""
     return _array(np.linalg.qr(_normal(n, n, seed=seed))[0])

@@ -21,6 +21,8 @@ SUITES = {
     "linnea": "the 25 application expressions of Linnea, their properties declared",
     "spores": "inner loops of ALS, GLM, SVM, MLR and PNMF",
     "linalg": "contractions, factoring, solves, decompositions, determinants",
+    "partial": "results of which only a part is read, and reductions of products",
+    "structure": "diagonal, triangular, banded, permutation, Kronecker, circulant, low rank",
     "algebra": "matrix expressions and derivatives of small networks, with the count to be reached",
     "neural": "networks and their training steps",
     "science": "scientific computing",
