@@ -110,7 +110,7 @@ def test_places_out_of_bounds() -> None:
         rules = RuleSet.shipped().admitted(Numerics.REASSOCIATE)
         found = search(graph, SearchOptions(rules, Numerics.REASSOCIATE, 2.0, FlopCount())).candidates[0]
         source: dict[str, Any] = {}
-        exec(to_python(found.graph, "again"), source)  # noqa: S102
+        exec(to_python(found.graph, "again"), source)
         for run in (lambda *args, f=found: lower_graph(f.graph)(args)[0], source["again"]):
             np.testing.assert_allclose(run(a, b, j), function(a, b, j), rtol=1e-4, atol=1e-4)
 

@@ -192,12 +192,13 @@ def _keywords(function: str) -> Template:
 
 
 def _take(node: Node, args: list[Expr], types: Types) -> Expr | None:
-    options = {"axis": str(node.attr("axis")), "mode": '"clip"'}  # indices that are promised to be in bounds stay
-    if node.attr("mode") is lax.GatherScatterMode.FILL_OR_DROP:
-        options["mode"] = '"fill"'
-        if node.attr("fill_value") is not None:
-            options["fill_value"] = value_text(node.attr("fill_value"), "operation 'take'")
-    return call("jnp.take", args[0].text, args[1].text, **options)
+    if node.attr("mode") is not lax.GatherScatterMode.FILL_OR_DROP:  # promised indices are not changed by clamping
+        return call("jnp.take", args[0].text, args[1].text, axis=str(node.attr("axis")), mode='"clip"')
+    place = ":, " * node.attr("axis") + args[1].text
+    options = {"mode": '"fill"', "wrap_negative_indices": "False"}  # they were counted from the end before
+    if node.attr("fill_value") is not None:
+        options["fill_value"] = value_text(node.attr("fill_value"), "operation 'take'")
+    return call(f"{args[0].at(ATOM)}.at[{place}].get", **options)
 
 
 def _joined(node: Node, args: list[Expr], types: Types) -> Expr | None:
