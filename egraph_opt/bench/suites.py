@@ -23,6 +23,8 @@ SUITES = {
     "linalg": "contractions, factoring, solves, decompositions, determinants",
     "partial": "results of which only a part is read, and reductions of products",
     "structure": "diagonal, triangular, banded, permutation, Kronecker, circulant, low rank",
+    "derivatives": "Jacobians, Hessians, Laplacians, residuals of physics-informed networks",
+    "loops": "scan, while and cond; elementwise algebra",
     "algebra": "matrix expressions and derivatives of small networks, with the count to be reached",
     "neural": "networks and their training steps",
     "science": "scientific computing",
