@@ -34,7 +34,7 @@ from egraph_opt.ir.numerics import Numerics
 from egraph_opt.options import make_options
 from egraph_opt.pipeline import plan
 from egraph_opt.result import Result
-from egraph_opt.rules import check_command
+from egraph_opt.rules import check_command, suggest_command
 
 SUFFIXES = (".jaxexport", ".stablehlo", ".mlir", ".py")
 
@@ -176,11 +176,24 @@ def _rules(options: argparse.Namespace) -> int:
     rules = RuleSet.load(options.path) if options.path else RuleSet.shipped()
     if options.action == "check":
         return _check_rules(options, rules)
+    if options.action == "suggest":
+        return _suggest_rules(options, rules)
     if options.action == "lint":
         _say(f"{len(rules)} rules, no faults")
         return 0
     for rule in rules:
         _say(f"{rule.name:28} {rule.numerics.name.lower():12} {Path(rule.path).name}:{rule.line}  {rule.law}")
+    return 0
+
+
+def _suggest_rules(options: argparse.Namespace, rules: RuleSet) -> int:
+    if options.json is not None:
+        _check_writable("--json", options.json)
+    with _progress() as progress:
+        text = suggest_command.run(options, rules, _say, progress)
+    if options.json is not None:
+        write_atomically(options.json, text.encode())
+        _say(f"# wrote {options.json}")
     return 0
 
 
@@ -246,7 +259,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> Result:
     wanted = make_options(
-        budget=options.budget,
+        budget=2.0 if options.budget is None else options.budget,
         numerics=options.numerics,
         rules=options.rules,
         unchecked=options.unchecked,
@@ -321,7 +334,7 @@ def _parser() -> argparse.ArgumentParser:
     model = _Parser(add_help=False)
     model.add_argument("model", metavar="MODEL", type=Path, help=".jaxexport, .stablehlo or .mlir")
     search = _Parser(add_help=False)
-    search.add_argument("--budget", type=_seconds, default=2.0, metavar="S", help="seconds of search (default 2)")
+    search.add_argument("--budget", type=_seconds, metavar="S", help="seconds of search (default 2)")
     search.add_argument("--numerics", default="reassociate", metavar="CLASS", help="exact, reassociate or finite")
     search.add_argument(
         "--rules", action="append", metavar="PATH", help="rule file, folder or installed pack, beside the shipped rules"
@@ -352,11 +365,14 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--json", type=Path, metavar="F.json", help="write the certificate")
     one.add_argument("--check", action="store_true", help="replay the certificate")
     one.set_defaults(run=_explain)
-    one = commands.add_parser("rules", parents=[search], help="list or check rules; stats MODEL: what each rule does")
-    one.add_argument("action", choices=("list", "lint", "check", "stats"))
+    one = commands.add_parser(
+        "rules", parents=[search], help="list, check or suggest rules; stats MODEL: what each does"
+    )
+    one.add_argument("action", choices=("list", "lint", "check", "stats", "suggest"))
     one.add_argument("path", nargs="?", type=Path, metavar="PATH", help="file or folder; the shipped rules without it")
-    one.add_argument("--json", type=Path, metavar="F.json", help="write the figures of stats as JSON")
+    one.add_argument("--json", type=Path, metavar="F.json", help="write what stats or suggest found as JSON")
     check_command.add_arguments(one)
+    suggest_command.add_arguments(one)
     one.set_defaults(run=_rules)
     one = commands.add_parser("bisect", parents=[model], help="which rule makes the program wrong")
     one.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")
