@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,6 +198,7 @@ def rule(
     shapes: Any = None,
     when: Callable[..., Any] | None = None,
     where: Mapping[str, Callable[..., Any]] | None = None,
+    dtypes: Sequence[str] | None = None,
 ) -> Callable[[Callable[..., Any], Callable[..., Any]], FunctionRule]:
     """Define a rule by two JAX functions of the same variables, as in ``rule(name=..., numerics=...)(left, right)``.
 
@@ -214,6 +215,8 @@ def rule(
         when: a condition on the operands' types: ``lambda a, b: a.shape[0] < b.shape[0]``.
         where: further parameters of the right side, computed of the operands' types:
             ``{"n": lambda a: a.shape[0]}``.
+        dtypes: element types for which the rule may hold; without it all that give the same text, but those of one
+            kind (floating for most) where the rule does more than add, multiply and move elements.
 
     Returns:
         A function of the left and the right side that gives the rule.
@@ -221,7 +224,7 @@ def rule(
     Raises:
         RuleError: when that is called with functions that make no rule, with the file and line of the left one.
     """
-    return functools.partial(define, name=name, numerics=numerics, shapes=shapes, when=when, where=where)
+    return functools.partial(define, name=name, numerics=numerics, shapes=shapes, when=when, where=where, dtypes=dtypes)
 
 
 def _struct(leaf: Any) -> Any:

@@ -37,7 +37,8 @@ from egraph_opt.rules.wording import law_of, place_of
 
 DTYPES = ("float32", "int32", "bool", "complex64", "float16", "bfloat16", "int8", "int16", "uint8", "uint16", "uint32")
 WIDE_DTYPES = ("float64", "int64", "uint64", "complex128")
-"""Element types for which a rule is tried; it holds for those that give the same text."""
+"""Element types for which a rule is tried. It holds for those that give the same text, and which are of the same kind
+as the first that fits unless it only adds, multiplies and moves: other laws are laws of real numbers."""
 
 RING = frozenset((*DTYPES, *WIDE_DTYPES)) - {"bool"}
 RULESET = "defined"
@@ -84,6 +85,7 @@ def define(
     shapes: Any = None,
     when: Callable[..., Any] | None = None,
     where: Mapping[str, Callable[..., Any]] | None = None,
+    dtypes: Sequence[str] | None = None,
 ) -> FunctionRule:
     """Make a rule of two functions; see ``egraph_opt.rule``.
 
@@ -92,7 +94,7 @@ def define(
     """
     path, line = place_of(left)
     try:
-        return _Definition(left, right, name, numerics, when, where or {}, path, line).make(shapes)
+        return _Definition(left, right, name, numerics, when, where or {}, path, line).make(shapes, dtypes)
     except RuleError as error:
         text = str(error)
         raise RuleError(text if text.startswith(f"{path}:") else f"{path}:{line}: rule {name!r}: {text}") from None
@@ -123,12 +125,16 @@ class _Definition:
             raise RuleError(f"{free!r} is free on the right: the left side is over {', '.join(self._variables)}")
         self._fixed: dict[str, str] = {}
 
-    def make(self, shapes: Any) -> FunctionRule:
-        """The rule for declared or for general shapes."""
-        main = DTYPES[0]
+    def make(self, shapes: Any, wanted: Sequence[str] | None) -> FunctionRule:
+        """The rule for declared or for general shapes, and for the wanted element types at most."""
+        for dtype in wanted or ():
+            if dtype not in (*DTYPES, *WIDE_DTYPES):
+                raise RuleError(f"dtypes: {dtype!r} is no element type; there are {', '.join((*DTYPES, *WIDE_DTYPES))}")
+        first = wanted or DTYPES[:4]
+        main = first[0]
         if shapes is None:
             found = None
-            for main in DTYPES[:4]:
+            for main in first:
                 found = general_shapes(self._variables, lambda s, main=main: not self._misfit(s, main))  # type: ignore[misc]
                 if found is not None:
                     break
@@ -145,7 +151,7 @@ class _Definition:
             if misfit := self._misfit(sets[0], main):
                 raise RuleError(misfit)
             sets = [s for s in sets if not self._misfit(s, main)]
-        dtypes_held = self._held(sets[0], main)
+        dtypes_held = self._held(sets[0], main, wanted)
         blocks = [block for s in sets for block in self._blocks(s, main, dtypes_held)]
         text = "\n".join(self._text(number, *block) for number, block in enumerate(dict.fromkeys(blocks), 1))
         parsed = [replace(r, path=self._path, line=self._line) for r in parse_rules(text, f"{RULESET}.egg")]
@@ -160,11 +166,16 @@ class _Definition:
             f'(rewrite {term}\n  {made}{when}\n  :name "{name}")'
         )
 
-    def _held(self, shapes: Shapes, main: str) -> tuple[str, ...]:
+    def _held(self, shapes: Shapes, main: str, wanted: Sequence[str] | None) -> tuple[str, ...]:
         """Element types that give the same rule as the main one."""
         want = _loose(self._blocks(shapes, main, (), 1)[0])
+        tried: Sequence[str] = (*DTYPES, *WIDE_DTYPES)
+        if wanted is not None:
+            tried = wanted
+        elif not self._polynomial:
+            tried = [d for d in tried if _kind(d) == _kind(main)]
         held = []
-        for dtype in (*DTYPES, *WIDE_DTYPES):
+        for dtype in tried:
             if self._fixed and dtype in WIDE_DTYPES:
                 continue
             try:
@@ -185,6 +196,7 @@ class _Definition:
         left = self._side(self._left, self._variables, shapes, sizes, dtype)
         right = self._side(self._right, self._reads, shapes, sizes, dtype)
         self._check(left, right)
+        self._polynomial = _is_polynomial(left.first) and _is_polynomial(right.first)
         bind = self._when is not None or not (_is_free_of_rank(left) and _is_free_of_rank(right))
         blocks = []
         found = patterns(left, bind, most)
@@ -312,6 +324,16 @@ def _is_free_of_rank(side: Side) -> bool:
         or (Trait.ELEMENTWISE in get_op(node.op).traits and side.text(n)[1] is None)
         for n, node in enumerate(side.first.nodes)
     )
+
+
+def _is_polynomial(graph: Graph) -> bool:
+    """Whether the graph only adds, multiplies and moves elements."""
+    moved = ("input", "constant", "einsum", "add")
+    return all(node.op in moved or Trait.LAYOUT in get_op(node.op).traits for node in graph.nodes)
+
+
+def _kind(dtype: str) -> str:
+    return dtype.rstrip("0123456789").removeprefix("b") if dtype != "bool" else dtype
 
 
 def _skeleton(graph: Graph) -> list[tuple[str, tuple[int, ...], str]]:
