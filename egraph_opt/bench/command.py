@@ -12,7 +12,7 @@ import jax
 
 from egraph_opt.bench.options import add_arguments
 from egraph_opt.bench.run import BenchOptions, Row, run_case, versions
-from egraph_opt.bench.suites import SUITES, select, suite
+from egraph_opt.bench.suites import SCORED, SUITES, select, suite
 from egraph_opt.bench.table import cells, gaps, head, line, summary
 from egraph_opt.errors import ArgumentError, EgraphOptError
 from egraph_opt.frontends import write_atomically
@@ -37,7 +37,8 @@ def run(options: argparse.Namespace, say: Say, progress: Say = lambda text: None
         _list(options.suite, say)
         return 0
     wanted = _bench_options(options)
-    cases = select(options.suite, options.quick)
+    names = options.suite or (SCORED if options.gaps else ())
+    cases = select(names, options.quick)
     about = versions()
     timed = not wanted.flops
     text = [", ".join(f"{key} {value}" for key, value in about.items()), "", head(timed)]

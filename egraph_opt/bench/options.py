@@ -17,7 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flops", action="store_true", help="count only: nothing is verified or timed")
     parser.add_argument("--quick", action="store_true", help="only the first case of each family of a suite")
     parser.add_argument("--small", action="store_true", help="the sizes of the tests instead of the nominal ones")
-    parser.add_argument("--gaps", action="store_true", help="count, and list the cases that miss their hand form")
+    parser.add_argument(
+        "--gaps",
+        action="store_true",
+        help="count, and list the cases that miss their hand form; without suites, all that have one",
+    )
     parser.add_argument("--list", action="store_true", help="list suites and cases, run nothing")
     parser.add_argument("--frozen", action="append", default=[], metavar="ARG", help="argument that keeps its value")
     parser.add_argument("--budget", type=_seconds, default=2.0, metavar="S", help="seconds of search (default 2)")

@@ -140,7 +140,8 @@ def run_case(selected: Selected, options: BenchOptions) -> Row:
     row.outcome = "improved" if report.improved else "kept: " + report.decision.removeprefix("the original: ")
     forms = _forms(built, result)
     leaves = [*jax.tree.leaves(built.args), *result.captured.constants]
-    row.xla = _triple(None if form is None else xla_flops(form, leaves) for form in forms)
+    original, optimised, by_hand = (None if form is None else xla_flops(form, leaves) for form in forms)
+    row.xla = original, optimised, by_hand
     if not options.flops and not result.captured.graph.effects:
         row.seconds = _times(forms, leaves, report.improved, options)
     return row
@@ -213,17 +214,11 @@ def _forms(built: Built, result: Result) -> tuple[Form, Form, Form | None]:
 
 def _times(forms: Sequence[Form | None], leaves: Sequence[Any], improved: bool, options: BenchOptions) -> Any:
     """Times of the three forms [s]; a kept original is not timed twice."""
-    wanted = [True, improved, "hand" in options.against]
-    present = [i for i, form in enumerate(forms) if form is not None and wanted[i]]
-    timed = measure([form for i in present if (form := forms[i]) is not None], leaves, MEASURE_SECONDS)
-    found: list[float | None] = [None, None, None]
-    for i, timing in zip(present, timed.timings, strict=True):
-        found[i] = timing.loop_seconds or timing.seconds
-    if not improved:
-        found[1] = found[0]
-    return _triple(found)
-
-
-def _triple(values: Any) -> tuple[Any, Any, Any]:
-    first, second, third = values
-    return first, second, third
+    jit = "jit" in options.against
+    wanted = (jit, improved or not jit, "hand" in options.against)
+    timed = {i: form for i, form in enumerate(forms) if form is not None and wanted[i]}
+    measured = measure(list(timed.values()), leaves, MEASURE_SECONDS)
+    seconds = {i: one.loop_seconds or one.seconds for i, one in zip(timed, measured.timings, strict=True)}
+    if not wanted[1]:
+        seconds[1] = seconds[0]
+    return tuple(seconds.get(i) for i in range(3))

@@ -33,6 +33,25 @@ SUITES = {
 """Names of the modules with what is in them, in the order of runs."""
 
 
+SCORED = tuple(SUITES)[: list(SUITES).index("neural")]
+"""Suites whose cases have a hand form, or the count of one."""
+
+FAMILIES = {
+    "A": "order of products",
+    "B": "sharing through transposes",
+    "C": "factoring and expanding",
+    "D": "partial access",
+    "E": "reductions of products",
+    "F": "structure, solves, decompositions",
+    "G": "contraction of many operands",
+    "H": "sum-product expressions",
+    "K": "elementwise algebra",
+    "L": "derivatives",
+    "M": "loops and branches",
+}
+"""What the identities of a family are about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Selected:
     """A case and the suite it is from."""

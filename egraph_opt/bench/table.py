@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 
 from egraph_opt.bench.run import Row
+from egraph_opt.bench.suites import FAMILIES
 from egraph_opt.report import duration, quantity, times
 
 WITHIN_FLOP = 1.05
@@ -76,11 +77,12 @@ def gaps(rows: Sequence[Row]) -> str:
             families.setdefault(row.family, []).append(row)
     lines = [line(("family", "case", "original", "now", "hand", "now/hand", "stopped by")), "|" + "---|" * 7]
     lines += [gap_line(row) for family in sorted(families) for row in short_of(families[family])]
-    lines += ["", line(("family", "cases", "short", "worst")), "|" + "---|" * 4]
+    lines += ["", line(("family", "", "cases", "short", "worst")), "|" + "---|" * 5]
     for family in sorted(families):
         short = short_of(families[family])
         worst = times(short[0].excess or 1.0) if short else ""
-        lines.append(line((family, str(len(families[family])), str(len(short)), worst)))
+        counts = str(len(families[family])), str(len(short))
+        lines.append(line((family, FAMILIES.get(family, "whole programs"), *counts, worst)))
     return "\n".join(lines)
 
 
