@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from egraph_opt.ir import Graph, Spec
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.ir.sources import merge_sources
 from egraph_opt.ir.spec import Scale
 from egraph_opt.ir.spec_algebra import is_factor
 from egraph_opt.ops import Trait, get_op
@@ -71,11 +72,13 @@ def _inside_sums(graph: Graph) -> dict[int, Scale]:
 def _sum(emitter: Emitter, graph: Graph, number: int, inside: Mapping[int, Scale], place: Sequence[int]) -> int:
     """The sum at ``number`` with inner sums opened, equal terms collected, terms in order of their nodes."""
     node = graph.nodes[number]
+    sources = node.sources
     written: list[tuple[int, Scale]] = []
     stack: list[tuple[int, Scale]] = [(q, 1) for q in reversed(node.operands)]
     while stack:
         q, scale = stack.pop()
         if q in inside:
+            sources = merge_sources(sources, graph.nodes[q].sources)
             stack += [(r, inside[q]) for r in reversed(graph.nodes[q].operands)]
         else:
             written.append((place[q], scale))
@@ -85,7 +88,8 @@ def _sum(emitter: Emitter, graph: Graph, number: int, inside: Mapping[int, Scale
     if all(map(is_factor, terms.values())):
         written = sorted(terms.items())
     # Else x - x is zero for finite x only: what was written is kept.
-    return emitter.sum_of([emitter.scaled(q, scale, node.sources) for q, scale in written], node.sources)
+    terms_of = [q if scale == 1 else emitter.scaled(q, scale, sources) for q, scale in written]
+    return emitter.sum_of(terms_of, sources)
 
 
 def _factor(graph: Graph, number: int) -> Scale | None:

@@ -271,7 +271,7 @@ def test_metadata_points_to_user_code() -> None:
     with jax.named_scope("outer"):
         module = jax.jit(lowered).lower([jnp.ones(3)])
     text = module.compile().as_text()
-    assert re.search(r'op_name="[^"]*layer/tanh"', text)
+    assert re.search(r'op_name="[^"]*layer/other\.py\.L1\+test_lower\.py\.L\d+/tanh"', text)
     assert f'test_lower.py":{source.line}' in module.as_text(debug_info=True)
 
 

@@ -7,8 +7,8 @@ nobody else reads become one n-ary sum.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from math import inf
 
@@ -18,8 +18,11 @@ from egraph_opt.engine.words import ADD, EINSUM, Types, make_node
 from egraph_opt.ir import Graph, Node, Sources, TensorType
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
-from egraph_opt.ir.sources import merge_sources
+from egraph_opt.ir.sources import MAX_SOURCES, merge_sources
 from egraph_opt.ops import Trait, get_op
+
+MAX_CONSUMED = 200
+"""How many replaced terms below a class are looked at for their lines."""
 
 NodeCost = Callable[[Node, Sequence[TensorType]], float]
 PricedNode = tuple[int, float, tuple[int, ...], str]
@@ -149,19 +152,47 @@ def decode(
     )
 
 
-def sources_of(graph: Graph, numbers: Sequence[int], snapshot: Snapshot) -> dict[int, Sources]:
+class ClassLines(dict[int, Sources]):
+    """User lines of the classes that hold original nodes.
+
+    Attributes:
+        operands: operand classes of the original nodes in each class.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operands: defaultdict[int, dict[int, None]] = defaultdict(dict)
+
+    def consumed(self, c: int, kept: Collection[int]) -> Sources:
+        """Lines of what class ``c`` was computed from and what is no longer there: rules replaced it."""
+        found: Sources = ()
+        queue = deque(self.operands.get(c, ()))
+        seen = {c}
+        while queue and len(found) < MAX_SOURCES and len(seen) < MAX_CONSUMED:
+            q = queue.popleft()
+            if q not in kept and q not in seen:
+                seen.add(q)
+                found = merge_sources(found, self.get(q, ()))
+                queue += self.operands.get(q, ())
+        return found
+
+
+def sources_of(graph: Graph, numbers: Sequence[int], snapshot: Snapshot) -> ClassLines:
     """User lines of each class that holds original nodes."""
-    lines: dict[int, Sources] = {}
+    lines = ClassLines()
     for n, node in enumerate(graph.nodes):
         c = snapshot.of_number[numbers[n]]
         lines[c] = merge_sources(lines.get(c, ()), node.sources)
+        lines.operands[c] |= dict.fromkeys(snapshot.of_number[numbers[q]] for q in node.operands)
     return lines
 
 
-def inherit_sources(
-    lines: Mapping[int, Sources], roots: Sequence[int], chosen: Mapping[int, ENode]
-) -> dict[int, Sources]:
-    """User lines of every chosen class: what rules made comes from the lines of its readers."""
+def inherit_sources(lines: ClassLines, roots: Sequence[int], chosen: Mapping[int, ENode]) -> dict[int, Sources]:
+    """User lines of every needed class.
+
+    A class of the original program has its own lines and those of the terms below it that rules replaced; what rules
+    made has the lines of its readers.
+    """
     order: list[int] = []
     seen: set[int] = set()
     for root in roots:
@@ -177,7 +208,9 @@ def inherit_sources(
     found: dict[int, Sources] = {}
     wanted: dict[int, Sources] = {}
     for c in reversed(order):
-        found[c] = lines.get(c) or wanted.get(c, ())
+        own = lines.get(c)
+        found[c] = merge_sources(own, lines.consumed(c, seen)) if own else wanted.get(c, ())
         for q in chosen[c].children:
-            wanted[q] = merge_sources(wanted.get(q, ()), found[c])
+            if not lines.get(q):
+                wanted[q] = merge_sources(wanted.get(q, ()), found[c])
     return found

@@ -17,7 +17,7 @@ import numpy as np
 from egraph_opt.ir.attrs import Array
 from egraph_opt.ir.graph import Attrs, Builder, Node
 from egraph_opt.ir.numerics import Numerics
-from egraph_opt.ir.sources import Sources
+from egraph_opt.ir.sources import Sources, merge_sources
 from egraph_opt.ir.spec import Scale, Spec, canonical, identity
 from egraph_opt.ir.spec_algebra import Pure, absorb, compose, mergeable, purify
 from egraph_opt.ir.types import TensorType, is_complex, is_floating, is_integer, itemsize
@@ -97,16 +97,17 @@ class Emitter(Builder):
         if node.type.shape == shape:
             return x
         if node.op == "reshape":
-            return self.reshape(node.operands[0], shape, sources)
+            return self.reshape(node.operands[0], shape, self._with(sources, x))
         value = self.uniform_scalar(x)
         if value is not None:
-            return self.broadcast(value, "", shape, sources)
+            return self.broadcast(value, "", shape, self._with(sources, x))
         return self.add("reshape", (x,), (("shape", shape),), node.type.with_shape(shape), sources)
 
     def elementwise(
         self, op: str, operands: Sequence[int], attrs: Attrs, type: TensorType, sources: Sources = ()
     ) -> int:
         """An elementwise op; what all operands share as a broadcast or a transpose is done after it."""
+        sources = self._with(sources, *(x for x in operands if self._thin(x) != x))
         operands = [self._thin(x) for x in operands]
         picked = self._picked(op, operands)
         if picked is not None:
@@ -115,6 +116,7 @@ class Emitter(Builder):
         if spec is not None:
             inner = [x if not self.type(x).shape else self.nodes[x].operands[0] for x in operands]
             shape = Spec.parse(spec).shapes[0]
+            sources = self._with(sources, *(x for x, y in zip(operands, inner, strict=True) if x != y))
             result = self.add(op, inner, attrs, type.with_shape(shape), sources)
             return self._unary(spec, result, sources)
         if type.shape and not any(self.type(x).shape for x in operands):
@@ -162,9 +164,10 @@ class Emitter(Builder):
             inner = Spec.parse(node.attr("spec"))
             fits = mergeable(spec, node.attr("spec"))
             if inner.is_copy and fits and (self._is_ring(node.type.dtype) or _composes_exactly(outer, inner)):
-                return self._unary(compose(spec, node.attr("spec")), node.operands[0], sources)
+                return self._unary(compose(spec, node.attr("spec")), node.operands[0], self._with(sources, x))
         value = self.scalar_value(x)
         if value is not None and outer.scale != 1:
+            sources = self._with(sources, x)
             folded = self.constant(_times(value, outer.scale, node.type.dtype), node.type.dtype, sources)
             return self._unary(str(Spec(outer.inputs, outer.output, outer.sizes)), folded, sources)
         type = node.type.with_shape(outer.shape)
@@ -186,7 +189,8 @@ class Emitter(Builder):
             value = self.scalar_value(operand)
             if value is not None and is_scale(value, node.type.dtype):
                 letters = parsed.inputs[1 - position]
-                return self._unary(canonical([letters], parsed.output, parsed.sizes, value), other, sources)
+                scaling = canonical([letters], parsed.output, parsed.sizes, value)
+                return self._unary(scaling, other, self._with(sources, operand))
             if node.op == "einsum" and len(node.operands) == 1:
                 inner = node.attr("spec")
                 parsed_inner = Spec.parse(inner)
@@ -196,7 +200,7 @@ class Emitter(Builder):
                 if parsed_inner.is_copy and exact and not reads_diagonal and mergeable(spec, inner):
                     pure = absorb(spec, inner, position)
                     pair = (node.operands[0], other) if position == 0 else (other, node.operands[0])
-                    return self._pure(pure, *pair, sources)
+                    return self._pure(pure, *pair, self._with(sources, operand))
         if x > y:
             x, y = y, x
             spec = canonical([parsed.inputs[1], parsed.inputs[0]], parsed.output, parsed.sizes)
@@ -207,6 +211,14 @@ class Emitter(Builder):
     def _is_ring(self, dtype: str) -> bool:
         """Whether the laws of a ring may be used: for floats they hold up to rounding, infinities and signed zeros."""
         return self.numerics >= Numerics.REASSOCIATE or is_integer(dtype)
+
+    def _with(self, sources: Sources, *absorbed: int) -> Sources:
+        """The lines, and those of the nodes that the new one takes in.
+
+        Not of one that the same line made too: equal nodes are one, and its further lines are those of other readers.
+        """
+        mine = set(sources)
+        return merge_sources(sources, *(s for x in absorbed if mine.isdisjoint(s := self._sources[x])))
 
     def _thin(self, x: int) -> int:
         value = self.uniform_scalar(x)

@@ -13,6 +13,7 @@ from typing import Any
 from egraph_opt.errors import GraphError
 from egraph_opt.ir.attrs import format_attr, parse_attrs
 from egraph_opt.ir.graph import Graph, Node
+from egraph_opt.ir.sources import shown
 from egraph_opt.ir.types import TensorType
 
 _HEAD = re.compile(r"graph @(\w+)\((.*)\)(?: precision=(\w+))? \{")
@@ -49,7 +50,7 @@ def format_graph(graph: Graph, name: str = "main") -> str:
             head = f"  %{number}: {' * '.join(map(str, node.types)) or '()'} = {node.op}"
             call = f"{head}[{attrs}]" if attrs else head
             text = f"{call}({', '.join(f'%{q}' for q in node.operands)})"
-            lines.append(f"{text}  # {', '.join(map(str, node.sources))}" if node.sources else text)
+            lines.append(f"{text}  # {shown(node.sources)}" if node.sources else text)
         weak = graph.weak_outputs or (False,) * len(graph.outputs)
         outputs = ", ".join(f"%{n}{'~' if w else ''}" for n, w in zip(graph.outputs, weak, strict=True))
         effects = f" effects ({', '.join(f'%{n}' for n in graph.effects)})" if graph.effects else ""
