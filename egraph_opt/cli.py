@@ -34,7 +34,9 @@ from egraph_opt.ir.numerics import Numerics
 from egraph_opt.options import make_options
 from egraph_opt.pipeline import plan
 from egraph_opt.result import Result
-from egraph_opt.rules import check_command, suggest_command
+from egraph_opt.rules import check_command, lint, suggest_command
+from egraph_opt.rules.listing import list_rules
+from egraph_opt.rules.packs import load as load_rules
 
 SUFFIXES = (".jaxexport", ".stablehlo", ".mlir", ".py")
 
@@ -173,17 +175,14 @@ def _explain(options: argparse.Namespace) -> int:
 def _rules(options: argparse.Namespace) -> int:
     if options.action == "stats":
         return _rule_statistics(options)
-    rules = RuleSet.load(options.path) if options.path else RuleSet.shipped()
-    if options.action == "check":
-        return _check_rules(options, rules)
-    if options.action == "suggest":
-        return _suggest_rules(options, rules)
     if options.action == "lint":
-        _say(f"{len(rules)} rules, no faults")
+        return lint.run(options.path, _say)
+    if options.action == "list":
+        for line in list_rules(options.path, options.families):
+            _say(line)
         return 0
-    for rule in rules:
-        _say(f"{rule.name:28} {rule.numerics.name.lower():12} {Path(rule.path).name}:{rule.line}  {rule.law}")
-    return 0
+    rules = load_rules(options.path) if options.path else RuleSet.shipped()
+    return _suggest_rules(options, rules) if options.action == "suggest" else _check_rules(options, rules)
 
 
 def _suggest_rules(options: argparse.Namespace, rules: RuleSet) -> int:
@@ -372,6 +371,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("path", nargs="?", type=Path, metavar="PATH", help="file or folder; the shipped rules without it")
     one.add_argument("--json", type=Path, metavar="F.json", help="write what stats or suggest found as JSON")
     check_command.add_arguments(one)
+    one.add_argument("--families", action="store_true", help="list the rules of families one by one")
     suggest_command.add_arguments(one)
     one.set_defaults(run=_rules)
     one = commands.add_parser("bisect", parents=[model], help="which rule makes the program wrong")

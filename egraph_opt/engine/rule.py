@@ -63,13 +63,8 @@ class RuleSet:
         Raises:
             RuleError: a file is missing or not well formed, or two rules have one name.
         """
-        files: list[Path] = []
-        for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
-            files += sorted(path.glob("*.egg")) if path.is_dir() else [path]
-        if not files:
-            raise RuleError(f"{paths}: no *.egg files there")
         rules: list[Rule] = []
-        for file in files:
+        for file in files_of(paths):
             rules += load_file(str(file))
         seen: dict[str, Rule] = {}
         for rule in rules:
@@ -163,6 +158,20 @@ def base_name(name: str) -> str:
     return stem if bracket and rest[:-1].isdigit() else name
 
 
+def files_of(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Rule files that paths stand for: a folder is its ``*.egg`` files.
+
+    Raises:
+        RuleError: there are none.
+    """
+    files: list[Path] = []
+    for path in map(Path, [paths] if isinstance(paths, str | Path) else paths):
+        files += sorted(path.glob("*.egg")) if path.is_dir() else [path]
+    if not files:
+        raise RuleError(f"{paths}: no *.egg files there")
+    return files
+
+
 def rules_folder() -> Path:
     """Folder of the shipped rules: inside an installed package, or beside it in a checkout."""
     inside = Path(__file__).resolve().parents[1] / "_rules"
@@ -195,11 +204,12 @@ def parse_rules(text: str, path: str) -> list[Rule]:
         head = form[0] if form else ""
         if head not in ("rewrite", "birewrite", "rule"):
             raise RuleError(f"{path}:{form.line}: want 'rewrite', 'birewrite' or 'rule', got {str(head)[:30]!r}")
-        rules += _rules(form, _comment(lines, form.line), path)
+        rules += _rules(form, comment_above(lines, form.line), path)
     return rules
 
 
-def _comment(lines: list[str], line: int) -> list[str]:
+def comment_above(lines: list[str], line: int) -> list[str]:
+    """The comment block right above a line, without its semicolons."""
     block: list[str] = []
     for text in reversed(lines[: line - 1]):
         if not text.startswith(";;") or text.startswith(";;;"):

@@ -7,6 +7,7 @@ A ``RuleSet`` is used exactly as it is. Anything else is added to the shipped ru
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from egraph_opt.engine import Rule, RuleSet
 from egraph_opt.engine.rule import Source
-from egraph_opt.errors import ArgumentError, RuleError
+from egraph_opt.errors import ArgumentError, EgraphOptError, RuleError
 from egraph_opt.rules.define import FunctionRule
 
 GROUP = "egraph_opt.rules"
@@ -32,6 +33,32 @@ def collect(given: Any) -> RuleSet | None:
         return given
     added = [rule for item in _items(given) for rule in _rules_of(item)]
     return _joined(RuleSet.shipped(), added)
+
+
+def load(path: str | Path) -> RuleSet:
+    """Rules of a file or folder, of a Python file that defines some, or of an installed pack.
+
+    Raises:
+        RuleError: it cannot be read, or holds no rules.
+    """
+    file = Path(path)
+    if not file.exists() and (pack := installed().get(str(path))):
+        return pack()
+    if file.suffix != ".py":
+        return RuleSet.load(file)
+    try:
+        names = runpy.run_path(str(file), run_name="__rules__")
+    except OSError as error:
+        raise RuleError(f"{path}: {error.strerror}") from None
+    except EgraphOptError:
+        raise
+    except Exception as error:  # whatever the user's file raises is what the message says
+        raise RuleError(f"{path}: {type(error).__name__}: {error}") from error
+    found = [rule for value in names.values() if isinstance(value, FunctionRule) for rule in value]
+    found += [value for value in names.values() if isinstance(value, Rule)]
+    if not found:
+        raise RuleError(f"{path}: no rules are defined there; assign what egraph_opt.rule gives to a name")
+    return _joined(RuleSet(()), found)
 
 
 def installed() -> dict[str, Callable[[], RuleSet]]:
@@ -62,9 +89,7 @@ def _rules_of(item: Any) -> Iterable[Rule]:
     if not isinstance(item, str | Path):
         kind = type(item).__name__
         raise ArgumentError(f"rules: want paths, rules or a RuleSet, got {kind}; load files with RuleSet.load")
-    if not Path(item).exists() and (pack := installed().get(str(item))):
-        return pack()
-    return RuleSet.load(item)
+    return load(item)
 
 
 def _joined(rules: RuleSet, added: Iterable[Rule]) -> RuleSet:
