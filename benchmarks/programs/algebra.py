@@ -108,9 +108,22 @@ def build(name: str) -> tuple[Callable[..., Any], Sequence[Any]]:
     return function, args
 
 
+FAMILIES = {
+    "B": ("B'AA'B", "(A'B)'(A'B)", "A'B+(B'A)'"),
+    "C": ("AB+AC", "BA-CA", "2AB+3AC", "(A-UU')x", "(A+UV')B", "(I+uv')x"),
+    "E": ("trace(AB)", "trace(ABC)", "sum(AB)", "mean over rows of AB", "diag(AB)", "diag(AB) by jnp.diag", "diag(ABC)",
+          "batched trace", "rank 4"),
+    "F": ("diag(x)A",),
+    "L": ("hessian of x'Ax", "Jv", "Jv by jacrev", "vJ", "vJ by jacrev", "trace J", "Hv, 1 layer", "Laplacian, 1 layer",
+          "Hv, 2 layers", "Hv, 3 layers"),
+}  # fmt: skip
+"""Families of identities; the others are about the order of products."""
+
+
 def _case(name: str) -> BenchCase:
     function, args, wanted = PROGRAMS[name]
-    return BenchCase(name, "", lambda small: Built(function, None, tuple(args)), wanted)
+    family = next((family for family, names in FAMILIES.items() if name in names), "A")
+    return BenchCase(name, family, lambda small: Built(function, None, tuple(args)), wanted)
 
 
 CASES = tuple(map(_case, PROGRAMS))

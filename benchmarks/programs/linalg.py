@@ -17,7 +17,7 @@ from jax.scipy.linalg import solve_triangular
 from egraph_opt import assume
 from egraph_opt.bench.case import case
 
-from .draw import dense, lower, orthogonal, positive, regular, spd, symmetric
+from .draw import dense, integers, lower, orthogonal, positive, regular, spd, symmetric
 from .kernels import cho_solve, half_logdet, spd_solve
 
 chol, det, inv, slogdet, solve = (getattr(jnp.linalg, f) for f in ("cholesky", "det", "inv", "slogdet", "solve"))
@@ -32,6 +32,11 @@ def _shapes(words, **fixed):
         return dense(*(() if word == "-" else tuple(sizes[c] for c in word) for word in words.split()))
 
     return make
+
+
+def _complex(n):
+    real, imaginary, x = dense((n, n), (n, n), (n,))
+    return lax.complex(real, imaginary), lax.complex(x, x[::-1])
 
 
 def _pd(x):
@@ -369,6 +374,11 @@ CASES = (
     case("vmapped chain", "A", batched_chain, batched_chain_hand, _shapes("bnn bnn bn")),
     case("dot_general chain", "A", general_chain, lambda A, B, x: A.T @ (B.T @ x), _shapes("nn nn n")),
     case("bilinear form", "G", bilinear, lambda A, B, x, y: ((x @ A) @ B) @ (A @ y), _shapes("nn nn n n")),
+    case("bfloat16 chain", "A", lambda A, B, x: jnp.dot(jnp.dot(A, B), x), lambda A, B, x: A @ (B @ x),
+         lambda n: tuple(a.astype(jnp.bfloat16) for a in dense((n, n), (n, n), (n,)))),
+    case("complex chain", "A", lambda A, x: A.conj().T @ A @ x, lambda A, x: A.conj().T @ (A @ x), _complex),
+    case("integer trace", "E", lambda A, B: jnp.trace(A @ B), lambda A, B: jnp.sum(A * B.T),
+         lambda n: (integers(9, n, n), integers(9, n, n, seed=1))),
     case("linear attention", "G", attention, attention_hand, _shapes("bnk bnk bnk")),
     case("tensor network", "G", tensor_network, tensor_network_hand, _shapes("ka ka ka aaa", a=8), 200),
     case("covariances", "B", covariances, covariances_hand, _shapes("nh nh")),

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Hand forms that the search reaches, by counted FLOP: a case that falls out is a lost rewrite."""
+
+import pytest
+
+from egraph_opt.bench.run import BenchOptions, run_case
+from egraph_opt.bench.suites import select, suite
+from egraph_opt.bench.table import WITHIN_FLOP
+
+NO_CLOCK = BenchOptions(flops=True, budget=20.0)
+"""Enough time for a busy machine: nodes and gains end these searches."""
+
+NOT_YET = {"mm_trmm", "mm_syrk", "mm_tridiag", "am_blocked"}
+"""Tests of LAAB whose hand form uses structure by blocks or bands."""
+
+LEAST = {"linnea": 11, "spores": 9, "linalg": 27, "partial": 29, "structure": 6, "derivatives": 30, "loops": 15}
+"""Cases that reach their hand form; raise a figure when rules are added (docs/decisions/coverage.md)."""
+
+
+def test_laab_without_annotations():
+    short = {}
+    for selected in select(["laab"]):
+        row = run_case(selected, NO_CLOCK)
+        assert not row.failed, row.outcome
+        if row.excess > WITHIN_FLOP:
+            short[row.name] = row.excess
+    assert set(short) <= NOT_YET, short
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LEAST)
+def test_as_many_as_before(name):
+    rows = [run_case(selected, NO_CLOCK) for selected in select([name])]
+    assert not [row.name for row in rows if row.failed]
+    reached = [row.name for row in rows if row.excess <= WITHIN_FLOP]
+    assert LEAST[name] <= len(reached) <= len(suite(name)), reached
