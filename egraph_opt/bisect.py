@@ -10,21 +10,20 @@ of one class differ in value: what extraction would choose plays no part.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import numpy as np
 
-from egraph_opt.engine import ENode, Limits, Rule, RuleSet, Saturation, Snapshot
-from egraph_opt.engine.decode import as_node
-from egraph_opt.engine.snapshot import is_well_typed, node_types
+from egraph_opt.engine import Limits, Rule, RuleSet, Saturation, Snapshot
+from egraph_opt.engine.probe import Probe
 from egraph_opt.engine.testing import TOLERANCE, Difference, differences
-from egraph_opt.engine.words import Types
-from egraph_opt.errors import EgraphOptError, EngineError
-from egraph_opt.ir import Builder, Graph
+from egraph_opt.errors import EngineError
+from egraph_opt.ir import Graph
 from egraph_opt.lower import lower_graph
+from egraph_opt.met_terms import met_terms
 from egraph_opt.shrink import shrink
 from egraph_opt.verify import sample_inputs
 from egraph_opt.verify.promote import promote_graph
@@ -34,10 +33,6 @@ LIMITS = Limits(seconds=30, nodes=3_000, iterations=12)
 
 SEED_LIMITS = Limits(seconds=30, nodes=20_000, iterations=2)
 """Of a saturation of the terms that were met: what fires, fires at once."""
-
-SEED_NODES = 4_000
-ALTERNATIVES = 6
-"""How many nodes the program of the met terms may have, and how many spellings of an operand it holds."""
 
 KINDS = ("normal", "positive")
 """Inputs: any sign, and inside the domain of roots and logarithms."""
@@ -139,7 +134,13 @@ class _Search:
             return Bisection(None, 1, first.fired)
         suspects = [rule for rule in self.rules if rule.name in first.fired]
         for everywhere in (False, True):
-            terms = met_terms(first, None if everywhere else {w.number for w in first.wrong})
+            terms = met_terms(
+                first.saturation,
+                first.snapshot,
+                first.relations,
+                suspects,
+                None if everywhere else {w.number for w in first.wrong},
+            )
             guilty = self._narrow(terms, suspects)
             self.progress(f"making the program small on which {guilty.name!r} is wrong")
             alone = _try(terms, RuleSet((guilty,)), SEED_LIMITS, self.seed)
@@ -185,6 +186,7 @@ class _Trial:
 
     snapshot: Snapshot
     saturation: Saturation
+    relations: Mapping[str, frozenset[tuple[int, ...]]]
     by_kind: tuple[tuple[tuple[Any, ...], list[Difference]], ...]
 
     @property
@@ -205,11 +207,12 @@ class _Trial:
 
 
 def _try(graph: Graph, rules: RuleSet, limits: Limits, seed: int) -> _Trial:
-    saturation = Saturation(graph, rules, limits)
+    saturation = Probe(graph, rules, limits)
     try:
         with contextlib.suppress(EngineError):
             saturation.run()
         snapshot = saturation.snapshot()  # terms of wrong shapes end a run; they are there already
+        relations = saturation.relations()
     finally:
         saturation.close()
     found = []
@@ -217,104 +220,7 @@ def _try(graph: Graph, rules: RuleSet, limits: Limits, seed: int) -> _Trial:
         inputs = tuple(sample_inputs(graph, seed, kind))
         with np.errstate(all="ignore"):
             found.append((inputs, list(differences(snapshot, saturation, inputs, lower_graph))))
-    return _Trial(snapshot, saturation, tuple(found))
-
-
-def met_terms(trial: _Trial, classes: set[int] | None) -> Graph:
-    """A program of the terms of some classes (None: of all), each operand in each of its spellings.
-
-    Classes that a wrong rule merged have several meanings; a term has one, and a rule must hold for each of them.
-    """
-    snapshot, saturation = trial.snapshot, trial.saturation
-    terms = _Terms(snapshot, saturation)
-    outputs: dict[int, None] = {}
-    for number in range(len(saturation.graph.nodes)):
-        outputs.setdefault(terms.original(number))
-    for c in sorted(classes) if classes is not None else range(len(snapshot.classes)):
-        for enode in snapshot.classes[c]:
-            if len(terms.builder.nodes) < SEED_NODES:
-                outputs.update(dict.fromkeys(terms.spellings(enode)))
-    return terms.builder.build(list(outputs))
-
-
-class _Terms:
-    """Terms of an e-graph, made without simplification: rules shall find them as they are."""
-
-    def __init__(self, snapshot: Snapshot, saturation: Saturation) -> None:
-        self._snapshot, self._encoder, self._graph = snapshot, saturation.encoder, saturation.graph
-        self.builder = Builder()
-        self._inputs = [
-            self.builder.input(t, n) for t, n in zip(self._graph.input_types, self._graph.names, strict=True)
-        ]
-        self._known: dict[int, int | None] = {}
-        self._originals: list[int] = []
-        self._types: list[Types | None] = []
-
-    def original(self, number: int) -> int:
-        """A node of the program as it was loaded; nodes come in order."""
-        node = self._graph.nodes[number]
-        place = self._inputs[node.attr("index")] if node.op == "input" else None
-        if place is None:
-            place = self.builder.copy(node, [self._originals[q] for q in node.operands])
-        self._originals.append(place)
-        return place
-
-    def spellings(self, enode: ENode) -> list[int]:
-        """The e-node over each spelling of each operand, one operand varied at a time, and both at first."""
-        choices = [self._operands(q) for q in enode.children]
-        if not all(choices):
-            return []
-        rows = [tuple(options[0] for options in choices)]
-        for place, options in enumerate(choices):
-            rows += [(*rows[0][:place], option, *rows[0][place + 1 :]) for option in options[1:]]
-        if len(choices) == 2:
-            rows += [(x, y) for x in choices[0][1:] for y in choices[1][1:]]
-        made = (self._make(enode, row) for row in rows)
-        return [number for number in made if number is not None]
-
-    def _operands(self, c: int) -> list[int]:
-        """Spellings of a class, its definition first."""
-        first = self._definition(c)
-        if first is None:
-            return []
-        made = [first]
-        for enode in self._snapshot.classes[c][:ALTERNATIVES]:
-            below = [self._definition(q) for q in enode.children]
-            if c not in enode.children and None not in below:
-                number = self._make(enode, tuple(q for q in below if q is not None))
-                made += [number] if number is not None else []
-        return list(dict.fromkeys(made))
-
-    def _definition(self, c: int) -> int | None:
-        stack = [c]
-        while stack:
-            top = stack[-1]
-            enode = self._snapshot.definition[top]
-            missing = [q for q in enode.children if q not in self._known] if enode is not None else []
-            if missing:
-                stack += missing
-                continue
-            stack.pop()
-            below = [self._known[q] for q in enode.children] if enode is not None else [None]
-            made = None
-            if enode is not None and None not in below:
-                made = self._make(enode, tuple(q for q in below if q is not None))
-            self._known[top] = made
-        return self._known[c]
-
-    def _make(self, enode: ENode, operands: tuple[int, ...]) -> int | None:
-        """The node over these operands; None where it does not fit them."""
-        term = ENode(enode.constructor, enode.text, operands)
-        types = self._types
-        types += [node.types for node in self.builder.nodes[len(types) :]]
-        try:
-            found = node_types(term, types, self._encoder)
-        except EgraphOptError:
-            return None
-        if found is None or not is_well_typed(term, found, types, self._encoder):
-            return None
-        node = as_node(term, found, self._encoder)
-        return self._inputs[node.attr("index")] if node.op == "input" else self.builder.copy(node, operands)
+    return _Trial(snapshot, saturation, relations, tuple(found))
 
 
 def _equal(value: Any, true: Any) -> bool:

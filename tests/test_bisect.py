@@ -106,6 +106,20 @@ def test_a_rule_that_needs_another_one_first() -> None:
     assert "helper" in found.fired
 
 
+def test_a_deep_rule_that_needs_another_one_first() -> None:
+    """Each level of the pattern is made by the helper: no term of the program is spelled so."""
+    text = "(rewrite (Sinh (Sinh (Sinh (Abs ?x)))) (Sinh (Sinh (Abs ?x)))"
+    helper = parse_rules(
+        ';; sinh is odd\n;; numerics: reassociate\n(rewrite (Abs (Sinh ?x)) (Sinh (Abs ?x)) :name "helper")', "h.egg"
+    )
+    rules = with_planted("h", text) + RuleSet(tuple(helper))
+    graph = captured(lambda a, b, u, x: jnp.abs(jnp.sinh(jnp.sinh(jnp.sinh(0.1 * (a @ x))))))
+    found = bisect(graph, rules, LIMITS)
+    assert found.rule is not None
+    assert found.rule.name == "planted"
+    assert found.runs <= math.log2(len(rules)) + 1
+
+
 def test_a_rule_that_is_wrong_inside_a_loop() -> None:
     rules = with_planted("elementwise", "(rewrite (Tanh ?x) (Sinh ?x)")
     graph = captured(lambda a, b, u, x: lax.fori_loop(0, 3, lambda i, s: jnp.tanh(a @ s), x))

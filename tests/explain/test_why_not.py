@@ -82,7 +82,7 @@ def line(mark: str) -> str:
 
 @functools.cache
 def plan(program: Callable[..., Any], **options: Any) -> Result:
-    options = {"rules": rules(), "measure": False, "budget": 20.0, **options}
+    options = {"rules": rules(), "unchecked": True, "measure": False, "budget": 20.0, **options}
     return egraph_opt.optimize(program, **options).plan(A, A, X)
 
 
@@ -98,9 +98,7 @@ class Fixture:
 
 
 TABLE: dict[str, Fixture] = {
-    "no such rule": Fixture(
-        chain, "tanh-of-sin", "no-such-rule", "did you mean tanh-of-sinh", {"nearest": ("tanh-of-sinh",)}
-    ),
+    "no such rule": Fixture(chain, "tanh-of-sin", "no-such-rule", "did you mean tanh-of-sinh"),
     "class": Fixture(logs, "log-of-exp", "not-admitted", "numerics='reassociate' does not admit", {"value": "finite"}),
     "off": Fixture(chain, "off-rule", "switched-off", "it overflows", {"value": "it overflows"}),
     "used": Fixture(chain, "regroup-right-y", "used", "nodes of the chosen program", {"value": "2"}),
