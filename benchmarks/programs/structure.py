@@ -248,8 +248,9 @@ def low_rank_power(U, V, x):
 
 
 def low_rank_power_hand(U, V, x):
-    S = V.T @ U
-    return U @ (S @ (S @ (V.T @ x)))
+    for _ in range(3):
+        x = U @ (V.T @ x)
+    return x
 
 
 def fourier_matrix(x):
