@@ -14,6 +14,7 @@ from egraph_opt.ir.attrs import format_attr, parse_attrs
 from egraph_opt.ir.bindings import Binding
 from egraph_opt.ir.nests import RESULT, TOLERANCE, match
 from egraph_opt.ir.reshapes import parse_shape
+from egraph_opt.ir.spec import Spec
 from egraph_opt.ir.types import is_complex, is_floating
 
 MAX_NEST = 6
@@ -25,6 +26,12 @@ _S = "String"
 def _nest(pattern: str, *specs: str) -> Result:
     found = match(pattern, specs)
     return None if found is None else str(found)
+
+
+def _copies_plainly(text: str) -> bool:
+    spec = Spec.parse(text)
+    distinct = all(len(set(word)) == len(word) for word in (*spec.inputs, spec.output))
+    return spec.is_copy and spec.scale == 1 and distinct and not spec.is_identity
 
 
 def _bind_shape(dims: str, shape: str) -> Result:
@@ -101,6 +108,9 @@ for _function in (
         ("",),
         lambda m, dims: Binding.parse(m).turn(RESULT, dims, back=True),
         "transpose of the pattern's result to the order that was matched",
+    ),
+    AttributeFunction(
+        "copies-plainly", (_S,), (), _copies_plainly, "the einsum transposes and broadcasts, and does nothing else"
     ),
     AttributeFunction("one-of", (_S, _S), (), lambda text, words: text in words.split(), "it is one of some words"),
     AttributeFunction("is-number", (_S, _S), (), _is_number, "the scalar constant is this number"),

@@ -7,15 +7,20 @@ line, then ``numerics:`` with exactly one class, and optional ``shapes:``, ``sou
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 
+from egraph_opt.engine.families import PLACEHOLDER, expanded
 from egraph_opt.engine.sexpr import Expr, Form, read
 from egraph_opt.errors import RuleError
 from egraph_opt.ir.numerics import Numerics
+
+RESERVED = frozenset({"load", "run", "seq", "saturate", "repeat", "ask", "unite"})
+"""Words that mean something to the engine, so that no ruleset is called so."""
 
 _KEYS = ("shapes", "numerics", "source", "needs", "off")
 
@@ -158,6 +163,12 @@ def base_name(name: str) -> str:
     return stem if bracket and rest[:-1].isdigit() else name
 
 
+def stage_of(path: str) -> str:
+    """Ruleset of a file: its stem, with what the engine cannot take as a name replaced."""
+    stem = re.sub(r"[^A-Za-z0-9-]", "-", Path(path).stem)
+    return f"rules-{stem}" if stem in RESERVED or not stem[:1].isalpha() else stem
+
+
 def files_of(paths: str | Path | Iterable[str | Path]) -> list[Path]:
     """Rule files that paths stand for: a folder is its ``*.egg`` files.
 
@@ -204,8 +215,16 @@ def parse_rules(text: str, path: str) -> list[Rule]:
         head = form[0] if form else ""
         if head not in ("rewrite", "birewrite", "rule"):
             raise RuleError(f"{path}:{form.line}: want 'rewrite', 'birewrite' or 'rule', got {str(head)[:30]!r}")
-        rules += _rules(form, comment_above(lines, form.line), path)
+        for instance, op in expanded(form, path):
+            made = _rules(instance, comment_above(lines, form.line), path)
+            rules += [_of_family(rule, op) for rule in made] if op else made
     return rules
+
+
+def _of_family(rule: Rule, op: str) -> Rule:
+    """A rule of a family, under its own name: ``reshape-of-elementwise[Tanh]``."""
+    notes = {**rule.notes, "family": rule.name}
+    return replace(rule, name=f"{rule.name}[{op}]", law=rule.law.replace(PLACEHOLDER, op), notes=notes)
 
 
 def comment_above(lines: list[str], line: int) -> list[str]:
@@ -232,7 +251,7 @@ def _rules(form: Form, comment: list[str], path: str) -> list[Rule]:
         raise RuleError(f"{where}: rule {name!r}: numerics {notes['numerics']!r}; want exact, reassociate or finite")
     if len(positional) != 2:
         raise RuleError(f"{where}: rule {name!r}: want two parts after {form[0]!r}, got {len(positional)}")
-    stem = Path(path).stem
+    stem = stage_of(path)
     base = Rule(name, stem, (), (), Numerics.parse(notes["numerics"]), law, notes, path, form.line)
     left, right = positional
     when = options.get("when", Form(()))
@@ -264,7 +283,7 @@ def _options(form: Form, where: str) -> tuple[list[Expr], dict[str, Expr]]:
             options[item[1:]] = items.pop(0)
         else:
             positional.append(item)
-    unknown = set(options) - {"when", "name", "ruleset"}
+    unknown = set(options) - {"when", "name", "ruleset", "over"}
     if unknown:
         raise RuleError(f"{where}: option :{sorted(unknown)[0]} is not known; there are :when, :ruleset and :name")
     return positional, options
