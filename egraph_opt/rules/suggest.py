@@ -22,8 +22,9 @@ from egraph_opt.rules.suggest_derive import NORMAL_FORM, SUMS, Derivations
 from egraph_opt.rules.suggest_enumerate import Pair, enumerate_pairs
 from egraph_opt.rules.suggest_general import is_elementwise, retyped
 from egraph_opt.rules.suggest_operators import THEMES, Theme
-from egraph_opt.rules.suggest_rules import functions_text, law_text, mathematics, rule_text
+from egraph_opt.rules.suggest_rules import law_text, mathematics
 from egraph_opt.rules.suggest_terms import Dims, Term, to_graph
+from egraph_opt.rules.suggest_verify import unverified, verify
 
 NOMINAL = (64, 48, 40, 56, 72, 80, 88, 96, 104, 112)
 """Sizes at which costs are compared."""
@@ -46,6 +47,7 @@ class Suggestion:
         cost_before: of the left side at a nominal size, transcendental functions weighted [flop].
         cost_after: of the right side [flop].
         points: how many assignments of values agreed.
+        instances: how many instances of the rule passed ``rules check``; 0 where it cannot be written as a rule yet.
         theme: where it was found.
         rule: rule text, or the definition from two JAX functions where text would need sizes.
     """
@@ -59,6 +61,7 @@ class Suggestion:
     cost_before: float
     cost_after: float
     points: int
+    instances: int
     theme: str
     rule: str
 
@@ -70,7 +73,9 @@ class Suggestion:
     def __str__(self) -> str:
         shapes = ", ".join(f"{name}[{','.join(dims)}]" for name, dims in self.shapes.items())
         saving = f"{self.cost_before:.3g} -> {self.cost_after:.3g} flop" if self.pays else "no cheaper either way"
+        saving = "less memory traffic" if self.pays and self.cost_before < 1 else saving
         comment = f"{self.law}   {shapes}; {self.numerics}; {saving}; checked: {self.points} points"
+        comment += f", {self.instances} instances" if self.instances else ", not as a rule"
         mark = ";;" if self.rule.startswith(";;") else "#"
         body = self.rule.partition("\n")[2] if mark == ";;" else self.rule
         return f"{mark} {comment}\n{body.rstrip()}\n"
@@ -108,6 +113,7 @@ def suggest(
     size: int | None = None,
     variables: int | None = None,
     budget: float = 120.0,
+    check: bool = True,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Suggestions:
     """Laws over the terms of some themes.
@@ -120,13 +126,14 @@ def suggest(
         size: largest number of operators in a term, instead of the themes' own.
         variables: at most so many of each type.
         budget: seconds for all themes together [s].
+        check: whether each law, written as a rule, must also pass ``rules check``.
         progress: told what comes next.
 
     Raises:
         ArgumentError: ``without`` names no rule.
     """
     chosen = rules or RuleSet.shipped()
-    run = _Run(chosen, switched_off(chosen, without), variables)
+    run = _Run(chosen, switched_off(chosen, without), variables, check)
     end = time.perf_counter() + budget
     for number, theme in enumerate(themes):
         share = max(end - time.perf_counter(), 0.5) / (len(themes) - number)
@@ -155,8 +162,8 @@ def switched_off(rules: RuleSet, patterns: Sequence[str]) -> list[str]:
 class _Run:
     """What is known while themes follow each other."""
 
-    def __init__(self, rules: RuleSet, without: Sequence[str], variables: int | None) -> None:
-        self._rules, self._without, self._variables = rules, without, variables
+    def __init__(self, rules: RuleSet, without: Sequence[str], variables: int | None, check: bool) -> None:
+        self._rules, self._without, self._variables, self._check = rules, without, variables, check
         self._carried: list[Pair] = []
         self.found = Suggestions()
 
@@ -181,8 +188,10 @@ class _Run:
             derivations.accept(pair)
             if is_elementwise(pair):
                 self._carried.append(pair)
-            law = _suggestion(verdict, theme.name, len(found.laws))
-            if all(law.law != other.law for other in found.laws):
+            law, problem = _suggestion(verdict, theme.name, len(found.laws), self._check)
+            if problem:
+                found.refused.append(f"{law.law}: {problem}")
+            elif all(law.law != other.law for other in found.laws):
                 found.laws.append(law)
         found.derived += len(enumeration.pairs) - count
         if not enumeration.complete or time.perf_counter() > end:
@@ -195,28 +204,30 @@ def _is_bound(pair: Pair) -> bool:
     return bool(left or right) and (left <= right or right <= left)
 
 
-def _suggestion(verdict: Verdict, theme: str, number: int) -> Suggestion:
-    """The law in the direction that saves, or towards the smaller term."""
+def _suggestion(verdict: Verdict, theme: str, number: int, check: bool) -> tuple[Suggestion, str]:
+    """The law in the direction that saves, or towards the smaller term, and why it is none after all."""
     pair, numerics = verdict.pair, verdict.numerics
     cost = [_cost(side, pair) for side in (pair.left, pair.right)]
     left, right = pair.left.variables().keys(), pair.right.variables().keys()
     if not right <= left or (cost[0] < PAYS * cost[1] and left == right and pair.right.operator is not None):
         pair, numerics, cost = Pair(pair.right, pair.left), verdict.back, cost[::-1]
     name = f"{_name(pair.left)}-{number}"
-    label = numerics.name.lower()
-    return Suggestion(
+    checked = verify(pair, name, numerics) if check else unverified(pair, name, numerics)
+    law = Suggestion(
         name=name,
         law=law_text(pair),
         left=mathematics(pair.left),
         right=mathematics(pair.right),
         shapes=pair.variables(),
-        numerics=label,
+        numerics=checked.numerics.name.lower(),
         cost_before=cost[0],
         cost_after=cost[1],
         points=verdict.points,
+        instances=checked.instances,
         theme=theme,
-        rule=rule_text(pair, name, label) or functions_text(pair, name, label),
+        rule=checked.text,
     )
+    return law, checked.problem
 
 
 def _cost(term: Term, pair: Pair) -> float:

@@ -114,6 +114,8 @@ def _classes(pair: Pair) -> tuple[Numerics, Numerics]:
         left, right = (np.asarray(v) for v in function(list(finite.values())))
         forth = not np.any(np.isfinite(left) & ~np.isfinite(right))
         back = not np.any(np.isfinite(right) & ~np.isfinite(left))
+        if pair.right.operator is None or pair.left.operator is None:
+            forth = back = forth and back  # a variable is always there, so it may be replaced in turn
         exact = not _sums(pair)
         for points in (finite, _float32(pair, sizes, EXTREME, 3), ordinary):
             if exact:

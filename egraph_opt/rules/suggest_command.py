@@ -62,7 +62,7 @@ def run(
         options.size,
         options.vars,
         BUDGET if options.budget is None else options.budget,
-        progress,
+        progress=progress,
     )
     for law in found.laws:
         say(law)

@@ -73,7 +73,9 @@ class Derivations:
 
     def _missing(self, pairs: Sequence[Pair]) -> list[Pair]:
         sides = [(self._variants(p.left), self._variants(p.right)) for p in pairs]
-        waiting = [k for k, (left, right) in enumerate(sides) if left.isdisjoint(right)]
+        waiting = [
+            k for k, (left, right) in enumerate(sides) if left.isdisjoint(right) and not self._one_form(pairs[k])
+        ]
         if not waiting:
             return []
         terms = list(dict.fromkeys(t for k in waiting for side in sides[k] for t in sorted(side, key=_code)))
@@ -84,6 +86,13 @@ class Derivations:
             return not left.isdisjoint(right)
 
         return [pairs[k] for k in waiting if not met(k)]
+
+    def _one_form(self, pair: Pair) -> bool:
+        """Whether capture makes both sides the same program."""
+        if not self._normal:
+            return False
+        left, right = (normalise(to_graph([side], SIZES, self._variables)) for side in (pair.left, pair.right))
+        return left == right
 
     def _classes(self, terms: Sequence[Term]) -> Sequence[int]:
         graph = to_graph(terms, SIZES, self._variables)

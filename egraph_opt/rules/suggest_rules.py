@@ -15,6 +15,7 @@ from egraph_opt.engine.words import head
 from egraph_opt.ir import Graph
 from egraph_opt.ir.spec_algebra import swap
 from egraph_opt.rules.suggest_enumerate import SIZES, Pair
+from egraph_opt.rules.suggest_general import is_elementwise
 from egraph_opt.rules.suggest_terms import Dims, Term, no_attributes, to_graph
 
 LIBRARIES = ("jnp.", "lax.", "jax.nn.")
@@ -38,12 +39,12 @@ def mathematics(term: Term) -> str:
 
 def functions_text(pair: Pair, name: str, numerics: str) -> str:
     """A definition of the rule from two JAX functions."""
-    variables = pair.left.variables()
-    shapes = {v: " ".join(_spaced(dims)) for v, dims in variables.items()}
-    given = ", ".join(variables)
+    given = ", ".join(pair.left.variables())
+    shapes = shapes_of(pair)
+    stated = f", shapes={shapes!r}" if shapes else ""
     return "\n".join(
         (
-            f'egraph_opt.rule(name="{name}", numerics="{numerics}", shapes={shapes!r})(',
+            f'egraph_opt.rule(name="{name}", numerics="{numerics}"{stated})(',
             f"    lambda {given}: {pair.left},",
             f"    lambda {given}: {pair.right},",
             ")",
@@ -51,9 +52,19 @@ def functions_text(pair: Pair, name: str, numerics: str) -> str:
     )
 
 
-def _spaced(dims: Dims) -> Iterator[str]:
-    for dim in dims:
-        yield f"2*{dim.lower()}" if dim.isupper() else dim
+def shapes_of(pair: Pair) -> dict[str, str] | None:
+    """Shapes of the variables as ``egraph_opt.rule`` takes them; None where a size is stated by another one."""
+    variables = pair.left.variables()
+    terms = [term for side in (pair.left, pair.right) for term in side.walk()]
+    if any(dim.isupper() for term in terms for dim in term.dims) or any("{shape}" in _text(term) for term in terms):
+        return None
+    if is_elementwise(pair):
+        return dict.fromkeys(variables, "...")
+    return {name: " ".join(dims) for name, dims in variables.items()}
+
+
+def _text(term: Term) -> str:
+    return term.operator.text if term.operator is not None else ""
 
 
 def rule_text(pair: Pair, name: str, numerics: str) -> str | None:

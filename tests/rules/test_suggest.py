@@ -12,12 +12,14 @@ from jax import lax
 
 from egraph_opt.engine import RuleSet
 from egraph_opt.errors import ArgumentError
+from egraph_opt.ir.numerics import Numerics
 from egraph_opt.rules.suggest import Suggestions, suggest
 from egraph_opt.rules.suggest_check import examine
 from egraph_opt.rules.suggest_enumerate import Pair, enumerate_pairs
 from egraph_opt.rules.suggest_general import generalised
 from egraph_opt.rules.suggest_operators import THEMES, custom, operators
 from egraph_opt.rules.suggest_terms import Dims, Term
+from egraph_opt.rules.suggest_verify import verify
 
 RING = RuleSet(
     tuple(r for r in RuleSet.shipped() if r.ruleset in ("normalize", "contract", "distribute", "layout", "prepare"))
@@ -27,8 +29,8 @@ RING = RuleSet(
 BUDGET = 60.0
 
 
-def suggested(ops: str, size: int, without: Sequence[str] = ()) -> Suggestions:
-    return suggest([custom(ops.split(), size)], RING, without, budget=BUDGET)
+def suggested(ops: str, size: int, without: Sequence[str] = (), check: bool = False) -> Suggestions:
+    return suggest([custom(ops.split(), size)], RING, without, budget=BUDGET, check=check)
 
 
 def spellings(law: str) -> set[str]:
@@ -175,8 +177,9 @@ CLASSES = [
     (term("transpose", term("transpose", A)), A, "EXACT"),
     (term("neg", term("max", X, Y)), term("min", term("neg", X), term("neg", Y)), "EXACT"),
     (term("max", X, term("min", X, Y)), X, "REASSOCIATE"),
-    (term("log", term("exp", X)), X, "REASSOCIATE"),
-    (X, term("log", term("exp", X)), "FINITE"),
+    (term("log", term("exp", X)), X, "FINITE"),
+    (term("mul", term("exp", X), term("exp", Y)), term("exp", term("add", X, Y)), "REASSOCIATE"),
+    (term("exp", term("add", X, Y)), term("mul", term("exp", X), term("exp", Y)), "FINITE"),
     (term("sum", term("add", X, Y)), term("add", term("sum", X), term("sum", Y)), "REASSOCIATE"),
     (term("abs", term("sqrt", X)), term("sqrt", X), "REASSOCIATE"),
 ]
@@ -198,7 +201,7 @@ def test_laws_are_stated_at_their_most_general_shapes() -> None:
 
 def test_definitions_run_and_agree() -> None:
     """Both functions of a definition from JAX functions compute the same on arrays of the shapes it states."""
-    found = suggest([THEMES["vectors"], THEMES["sums"]], RING, PRODUCTS, size=2, budget=BUDGET)
+    found = suggest([THEMES["vectors"], THEMES["sums"]], RING, PRODUCTS, size=2, budget=BUDGET, check=False)
     sizes = {"n": 3, "m": 4, "p": 5, "k": 2}
     random = np.random.default_rng(0)
     tried = 0
@@ -211,6 +214,15 @@ def test_definitions_run_and_agree() -> None:
         np.testing.assert_allclose(left(*arguments), right(*arguments), rtol=1e-4, atol=1e-5)
         tried += 1
     assert tried >= 2
+
+
+def test_the_checker_has_the_last_word() -> None:
+    found = {law.law: law for law in suggested("exp log", 2, check=True).laws}
+    assert found["log(exp(x)) = x"].numerics == "finite", "the logarithm overflows where x does not"
+    assert found["log(exp(x)) = x"].instances
+    refused = verify(Pair(term("sqrt", term("mul", X, X)), X), "wrong", Numerics.EXACT)
+    assert refused.problem
+    assert not refused.text
 
 
 def test_first_terms_of_classes_differ() -> None:
