@@ -120,13 +120,13 @@ class Result:
 
     def explain(self) -> Explanation:
         """What changed and why, with a certificate that can be checked; ``str()`` of it is a text."""
-        from egraph_opt.explain import explain
+        from egraph_opt.explain.explanation import explain
 
         return explain(self)
 
     def why_not(self, question: str | Graph | Callable[..., Any]) -> WhyNot:
         """Why a rule, by its name, or an equal program left no trace in the chosen one; ``str()`` of it is a text."""
-        from egraph_opt.explain import why_not
+        from egraph_opt.explain.why_not import why_not
 
         return why_not(self, question)
 

@@ -18,20 +18,24 @@ class Congruence:
 
     Args:
         table: the terms.
+        only: terms to look at, operands first; all of the table, also those to come, without it.
     """
 
-    def __init__(self, table: TermTable) -> None:
+    def __init__(self, table: TermTable, only: Sequence[int] | None = None) -> None:
         self._table = table
-        self._parent: list[int] = []
-        self._members: list[int] = []
-        self._uses: list[list[int]] = []
+        self._parent: dict[int, int] = {}
+        self._members: dict[int, int] = {}
+        self._uses: dict[int, list[int]] = {}
         self._known: dict[Signature, int] = {}
-        self._because: list[tuple[int, int] | None] = []
+        self._because: dict[int, tuple[int, int] | None] = {}
         """Edge of the proof forest: the next term and the equation, -1 for equal operands."""
+        self._grows = only is None
+        for t in only or ():
+            self._enter(t)
 
     def find(self, t: int) -> int:
         """The term that stands for the class of ``t``."""
-        if t >= len(self._parent):
+        if t not in self._parent:
             self._catch_up()
         parent = self._parent
         while parent[t] != t:
@@ -66,16 +70,20 @@ class Congruence:
         return list(found)
 
     def _catch_up(self) -> None:
-        for t in range(len(self._parent), len(self._table.rows)):
-            self._parent.append(t)
-            self._members.append(1)
-            self._uses.append([])
-            self._because.append(None)
-            for a in set(self._table.rows[t].args):
-                self._uses[self.find(a)].append(t)
-            twin = self._known.setdefault(self._signature(self._table.rows[t]), t)
-            if twin != t:
-                self._merge([(t, twin, -1)])
+        if self._grows:
+            for t in range(len(self._parent), len(self._table.rows)):
+                self._enter(t)
+
+    def _enter(self, t: int) -> None:
+        self._parent[t] = t
+        self._members[t] = 1
+        self._uses[t] = []
+        self._because[t] = None
+        for a in set(self._table.rows[t].args):
+            self._uses[self.find(a)].append(t)
+        twin = self._known.setdefault(self._signature(self._table.rows[t]), t)
+        if twin != t:
+            self._merge([(t, twin, -1)])
 
     def _merge(self, stack: list[tuple[int, int, int]]) -> None:
         while stack:

@@ -12,8 +12,8 @@ from egraph_opt.errors import EgraphOptError
 from egraph_opt.explain.chains import Chain, chains
 from egraph_opt.explain.checker import check
 from egraph_opt.explain.polynomial import CertificateError
-from egraph_opt.explain.prove import Effort, Proof, prove, rule_texts
-from egraph_opt.explain.summary import rules_of, summary
+from egraph_opt.explain.prove import Effort, Proof, prove
+from egraph_opt.explain.summary import summary
 from egraph_opt.result import Result
 
 
@@ -54,7 +54,7 @@ class Explanation:
         if self.certificate is None:
             return f"no certificate: {self.proof.reason}"
         try:
-            check(self.certificate, rule_texts(rules_of(self.result)))
+            check(self.certificate)
         except CertificateError as error:
             return str(error)
         return ""

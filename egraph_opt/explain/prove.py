@@ -11,7 +11,8 @@ from typing import Any
 from egraph_opt.engine import Limits, RuleSet
 from egraph_opt.engine.record import RecordedSaturation
 from egraph_opt.errors import EngineError
-from egraph_opt.explain.checker import Closure, check
+from egraph_opt.explain.checker import check
+from egraph_opt.explain.congruence import Congruence
 from egraph_opt.explain.evidence import Equation, Evidence, conditions
 from egraph_opt.explain.laws import apply_laws
 from egraph_opt.explain.polynomial import CertificateError, Terms
@@ -91,7 +92,7 @@ def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] =
     steps = _needed(evidence, effort)
     certificate, place = _certificate(evidence, ends, steps)
     try:
-        check(certificate, rule_texts(effort.rules))
+        check(certificate)
     except CertificateError as error:
         return Proof(None, f"the chain that was found does not hold up: {error}")
     nodes: dict[int, list[int]] = {}
@@ -217,30 +218,53 @@ def _saturate(both: Graph, evidence: Evidence, effort: Effort, frozen: Collectio
 
 def _needed(evidence: Evidence, effort: Effort) -> list[int]:
     """Equations that join the goals, none of which can be left out, as far as time allows to find out."""
-    found: dict[int, None] = {}
-    for a, b in evidence.goals:
-        found.update(dict.fromkeys(evidence.classes.explain(a, b)))
-    steps = list(found)
     until = time.perf_counter() + effort.seconds / 4
-    for step in list(steps):
+    steps: list[int] = []
+    classes = evidence.classes
+    while True:  # an explanation of the goals by the equations of an explanation is a shorter one
+        found: dict[int, None] = {}
+        for a, b in evidence.goals:
+            found.update(dict.fromkeys(classes.explain(a, b)))
+        if steps and len(found) >= len(steps):
+            break
+        steps = list(found)
+        classes = _closure(evidence, steps)
+    for step in reversed(steps):
         if time.perf_counter() > until:
             break
         fewer = [s for s in steps if s != step]
-        if _joins(evidence, fewer):
+        if _joins(evidence, _closure(evidence, fewer)):
             steps = fewer
-    return steps
+    return _new_ones(evidence, steps)
 
 
-def _joins(evidence: Evidence, steps: Sequence[int]) -> bool:
+def _closure(evidence: Evidence, steps: Sequence[int]) -> Congruence:
+    """Classes of the terms of the goals and some equations, by these alone."""
     equations = [evidence.equations[s] for s in steps]
-    numbers = _reach(
-        evidence, [t for goal in evidence.goals for t in goal] + [t for e in equations for t in (e.left, e.right)]
-    )
-    place = {t: n for n, t in enumerate(numbers)}
-    closure = Closure(Terms(evidence.table.json(numbers)))
-    for equation in equations:
-        closure.join(place[equation.left], place[equation.right])
-    return all(closure.find(place[a]) == closure.find(place[b]) for a, b in evidence.goals)
+    sides = [t for e in equations for t in (e.left, e.right)]
+    classes = Congruence(evidence.table, _reach(evidence, [*(t for goal in evidence.goals for t in goal), *sides]))
+    for step, equation in zip(steps, equations, strict=True):
+        classes.merge(equation.left, equation.right, step)
+    return classes
+
+
+def _joins(evidence: Evidence, classes: Congruence) -> bool:
+    return all(classes.find(a) == classes.find(b) for a, b in evidence.goals)
+
+
+def _new_ones(evidence: Evidence, steps: Sequence[int]) -> list[int]:
+    """The steps that say what the terms and steps before them do not."""
+    equations = [evidence.equations[s] for s in steps]
+    sides = [t for e in equations for t in (e.left, e.right)]
+    bound = [b for e in equations for b in e.bindings.values() if isinstance(b, int)]
+    goals = [t for goal in evidence.goals for t in goal]
+    classes = Congruence(evidence.table, _reach(evidence, [*goals, *sides, *bound]))
+    kept = []
+    for step, equation in zip(steps, equations, strict=True):
+        if classes.find(equation.left) != classes.find(equation.right):
+            classes.merge(equation.left, equation.right, step)
+            kept.append(step)
+    return kept
 
 
 def _reach(evidence: Evidence, roots: Sequence[int]) -> list[int]:
@@ -266,7 +290,7 @@ def _certificate(
     table = evidence.table.json(numbers)
     terms = Terms(table)
     programs = [{"results": (r := [place[t] for t in end]), "program": terms.program(r)} for end in ends]
-    rows = [_row(n, e, place) for n, e in enumerate(equations)]
+    rows = [_row(evidence, n, e, place) for n, e in enumerate(equations)]
     rules = {e.rule.name: e.rule for e in equations if e.rule is not None}
     certificate: Certificate = {
         "terms": table,
@@ -278,11 +302,11 @@ def _certificate(
     return certificate, place
 
 
-def _row(number: int, equation: Equation, place: Mapping[int, int]) -> dict[str, Any]:
+def _row(evidence: Evidence, number: int, equation: Equation, place: Mapping[int, int]) -> dict[str, Any]:
     """A step as the certificate tells it."""
     row: dict[str, Any] = {
         "number": number,
-        "kind": equation.kind,
+        "kind": equation.kind if equation.kind in ("rule", "body") else _kind(evidence, equation),
         "left": place[equation.left],
         "right": place[equation.right],
     }
@@ -296,6 +320,12 @@ def _row(number: int, equation: Equation, place: Mapping[int, int]) -> dict[str,
             for name, arguments, value in conditions(equation.rule)
         ]
     return row
+
+
+def _kind(evidence: Evidence, equation: Equation) -> str:
+    """Whether a step rewrites a sum."""
+    left, right = (set(_reach(evidence, [t])) for t in (equation.left, equation.right))
+    return "sum" if any(evidence.table.rows[t].op == "add" for t in left ^ right) else "normal-form"
 
 
 def _atom(atom: Any, bindings: Mapping[str, Any]) -> Any:
