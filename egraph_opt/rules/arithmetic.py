@@ -126,6 +126,20 @@ def _slice(node: Node, x: Array) -> Any:
     return x[tuple(map(slice, node.attr("start_indices"), node.attr("limit_indices"), steps))]
 
 
+def _dynamic_slice(node: Node, x: Array, start: Array) -> Any:
+    axis, size = int(node.attr("axis")), int(node.attr("slice_size"))
+    first = min(max(int(start), 0), x.shape[axis] - size)
+    return np.take(x, np.arange(first, first + size), axis)
+
+
+def _take(node: Node, x: Array, indices: Array) -> Any:
+    axis = int(node.attr("axis"))
+    count = x.shape[axis]
+    if "FILL" in str(node.attr("mode")) or (not count and indices.size):
+        raise NotImplementedError("reads beyond the end")
+    return np.take(x, np.clip(indices.astype(object), 0, max(count - 1, 0)).astype(np.int64), axis)
+
+
 def _pad(node: Node, x: Array, value: Array) -> Any:
     config = node.attr("padding_config")
     inner = np.full([n + max(n - 1, 0) * i for n, (_, _, i) in zip(x.shape, config, strict=True)], value, x.dtype)
@@ -140,9 +154,7 @@ def _reduce(ufunc: Any, start: str) -> Callable[..., Any]:
     def reduce(node: Node, x: Array) -> Any:
         if x.dtype.kind == "c" and start in ("least", "most"):
             raise NotImplementedError("extremes of complex numbers")
-        initial = _initial(x.dtype, start)
-        total = x if x.dtype != np.float32 or start != "one" else x.astype(np.float64)
-        return ufunc.reduce(total, axis=tuple(node.attr("axes")), initial=initial).astype(x.dtype)
+        return ufunc.reduce(x, axis=tuple(node.attr("axes")), initial=_initial(x.dtype, start))
 
     return reduce
 
@@ -221,6 +233,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "xor": _plain(np.bitwise_xor), "shift_left": _shift("left"), "shift_right_logical": _shift("logical"),
     "shift_right_arithmetic": _shift("arithmetic"), "select_n": _select, "clamp": _clamp,
     "reshape": lambda node, x: x.reshape(node.type.shape), "slice": _slice, "pad": _pad,
+    "dynamic_slice_in_dim": _dynamic_slice, "take": _take,
     "concatenate": lambda node, *xs: np.concatenate(xs, int(node.attr("dimension"))),
     "rev": lambda node, x: np.flip(x, node.attr("dimensions")),
     "stack": lambda node, *xs: np.stack(xs, int(node.attr("axis"))),

@@ -21,20 +21,24 @@ from egraph_opt.engine.sexpr import Form
 from egraph_opt.errors import EngineError, RuleError
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.rules.admission import remember
+from egraph_opt.rules.cases import Case, give_values
 from egraph_opt.rules.counterexample import Counterexample, shrink
 from egraph_opt.rules.draws import FINITE_STYLES, Style
 from egraph_opt.rules.evaluate import EvaluationError, Reading
 from egraph_opt.rules.faults import Fault, false_fact, find_faults, is_polynomial
 from egraph_opt.rules.instances import Instance
 from egraph_opt.rules.maker import draw_instances
-from egraph_opt.rules.premises import Premises, literals, read_premises
+from egraph_opt.rules.premises import Premises, literals, read_premises, unknown_heads
 from egraph_opt.rules.profile import DTYPES
-from egraph_opt.rules.trial import Case, Outcome, give_values, saturate
+from egraph_opt.rules.trial import Outcome, saturate
 
 QUICK_TRIALS = 20
 DEEP_TRIALS = 2000
 BATCH = 100
 """Instances in one e-graph."""
+
+DRAWS = 5
+"""Times that each instance is given values, where instances are few: the e-graph is the same for all of them."""
 
 TRIES = 400
 """Draws for one instance before it is said that there is none."""
@@ -123,11 +127,13 @@ class _Run:
         self.dtypes = _dtypes(rule)
         self.numerics = Numerics.REASSOCIATE if self.premises.open_sums else Numerics.EXACT
         self.reading = Reading.BITS if rule.numerics is Numerics.EXACT else Reading.PLAIN
+        self._draws = DRAWS
         self.tried = self.matches = 0
         self.against: Counter[str] = Counter()
 
     def check(self, trials: int, seed: int) -> Verdict:
         """Trials until there are enough or a fault is found."""
+        self._draws = DRAWS if trials <= BATCH else 1
         while self.tried < trials or (self.matches < trials and self.tried < PATIENCE * trials):
             want = min(BATCH, max(trials - self.tried, trials // 2, 1))
             cases = self.cases(want)
@@ -136,13 +142,30 @@ class _Run:
             outcome = self.run(cases)
             self.tried += len(cases)
             self.matches += outcome.matches
-            fault = self.fault(outcome)
-            if fault is not None:
-                found = shrink(self, outcome, fault, seed)
+            wrong = self.wrong(outcome)
+            if wrong is not None:
+                found = shrink(self, *wrong, seed)
                 return Verdict(self.rule, self.tried, self.matches, found.problem, found)
         if not self.matches:
             return Verdict(self.rule, self.tried, 0, self._silence())
         return Verdict(self.rule, self.tried, self.matches)
+
+    def wrong(self, outcome: Outcome) -> tuple[Outcome, Fault] | None:
+        """Something wrong in a batch, under the values that it has or under others."""
+        for again in range(self._draws):
+            if again:
+                try:
+                    outcome = outcome.with_cases([self.values(case.instance) for case in outcome.valuation.cases])
+                except EvaluationError:
+                    continue
+            fault = self.fault(outcome)
+            if fault is not None:
+                return outcome, fault
+        return None
+
+    def values(self, instance: Instance) -> Case:
+        """An instance with random values."""
+        return give_values(instance, self.style(instance), self._values, self.reading)
 
     def cases(self, count: int, small: bool = False) -> list[Case]:
         """Instances with values."""
@@ -153,7 +176,7 @@ class _Run:
         found = []
         for instance in instances:
             try:
-                found.append(give_values(instance, self.style(instance), self._values, self.reading))
+                found.append(self.values(instance))
             except EvaluationError as error:
                 self.against[str(error)] += 1
         return found
@@ -182,6 +205,9 @@ class _Run:
     def _silence(self) -> str:
         if self.tried:
             return f"never fired: the engine matched it in none of {self.tried} instances of its left side"
+        strange = unknown_heads(self.rule)
+        if strange:
+            return f"{strange[0]!r} is no constructor, no fact and no attribute function"
         reason, times = self.against.most_common(1)[0] if self.against else ("there is nothing to match", 0)
         return f"never fired: no instance in {sum(self.against.values())} draws; {times} times because: {reason}"
 

@@ -171,6 +171,8 @@ def _operand_dtypes(profile: Profile, name: str, known: Known, want: Want) -> li
         base = known[0].dtype if known[0] else want.dtype or profile.main
         other = known[1].dtype if known[1] else "int32" if known[0] is None and profile.chance(0.2) else base
         return [base, other]
+    if op.name in ("take", "dynamic_slice_in_dim"):
+        return [known[0].dtype if known[0] else want.dtype or profile.dtype(), known[1].dtype if known[1] else "int32"]
     if fixed is not None:
         return [fixed] * count
     if op.name in ("convert_element_type", "bitcast_convert_type"):
@@ -204,9 +206,9 @@ def results(name: str) -> dict[str, str]:
             shapes = shapes[:1] * count
         text = attribute_text(example.attrs) if word.constructor.has_text else ""
         for dtype in DTYPES:
-            types = infer_word(name, text, [TensorType(s, dtype) for s in shapes])
-            if types is not None and len(types) == 1:
-                found[dtype] = types[0].dtype
+            type_ = result_type(name, text, [TensorType(s, dtype) for s in shapes])
+            if type_ is not None:
+                found[dtype] = type_.dtype
     return found
 
 
@@ -218,6 +220,6 @@ def result_type(name: str, text: str, operands: Sequence[TensorType]) -> TensorT
         if name == RESHAPE:
             return get_op("reshape").infer(operands, shape=parse_shape(text))[0].strong()
         types = infer_word(name, text, operands)
-    except (EgraphOptError, ValueError):
+    except (EgraphOptError, ValueError, KeyError):
         return None
     return types[0] if types is not None and len(types) == 1 else None

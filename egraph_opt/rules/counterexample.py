@@ -17,14 +17,16 @@ from egraph_opt.errors import EgraphOptError
 from egraph_opt.frontends import write_atomically
 from egraph_opt.ir import Graph, Node, TensorType
 from egraph_opt.ir.graph import Builder
+from egraph_opt.rules.cases import Case
 from egraph_opt.rules.draws import Array
 from egraph_opt.rules.evaluate import EvaluationError
 from egraph_opt.rules.expression import value_text, written
 from egraph_opt.rules.faults import Fault, find_faults
 from egraph_opt.rules.replay import graph_text
-from egraph_opt.rules.trial import Case, Outcome, Valuation
+from egraph_opt.rules.trial import Outcome
+from egraph_opt.rules.valuation import Valuation
 
-SMALL_DRAWS = 60
+SMALL_DRAWS = 30
 """Small instances among which the smallest wrong one is looked for."""
 
 
@@ -137,7 +139,7 @@ def _wrong_cases(checker: Checker, cases: Sequence[Case], seed: int) -> list[Cas
     wrong = {fault.case for fault in find_faults(outcome, checker.rule)}
     if not wrong and (first := checker.fault(outcome)):
         wrong = {first.case}
-    return sorted((cases[k] for k in wrong), key=lambda case: (len(case.instance.nodes), case.instance.elements))[:8]
+    return sorted((cases[k] for k in wrong), key=lambda case: (len(case.instance.nodes), case.instance.elements))[:4]
 
 
 def _size(outcome: Outcome, fault: Fault) -> tuple[int, int, float]:

@@ -20,7 +20,7 @@ class Style(enum.Enum):
     RING = "small whole numbers: sums of products are exact"
     WHOLE = "whole numbers with many ties and zeros"
     PLAIN = "about one, of both signs, some of them zero or equal"
-    WIDE = "magnitudes from 1e-5 to 1e4"
+    WIDE = "magnitudes from 1e-5 to 1e4; of float16, which ends at 65504, from 0.01 to 10"
     POSITIVE = "between 0 and 1, and a little above"
     SPECIAL = "NaN, infinities, signed zeros, subnormal and extreme numbers among plain ones"
 
@@ -29,18 +29,34 @@ FINITE_STYLES = (Style.PLAIN, Style.PLAIN, Style.WHOLE, Style.WIDE, Style.POSITI
 
 
 def draw(random: np.random.Generator, type_: TensorType, style: Style) -> Array:
-    """Values of one input."""
+    """Values of one input.
+
+    Whatever the style, an input is now and then zero everywhere, or one number, or of one sign: laws that hold for most
+    numbers fail there.
+    """
     dtype, shape = np.dtype(type_.dtype), type_.shape
     if dtype.kind == "b":
-        return np.asarray(random.random(shape) < random.choice((0.2, 0.5, 0.8)))
+        return np.asarray(random.random(shape) < random.choice((0.0, 0.2, 0.5, 0.8, 1.0)))
     if is_complex(type_.dtype):
-        real, imag = (_real(random, shape, style, np.finfo(dtype).dtype) for _ in range(2))
+        real, imag = (_signed(random, _real(random, shape, style, np.finfo(dtype).dtype), style) for _ in range(2))
         value = np.empty(shape, dtype)
         value.real, value.imag = real, imag
         return value
     if is_floating(type_.dtype):
-        return _real(random, shape, style, dtype)
+        return _signed(random, _real(random, shape, style, dtype), style)
     return _integers(random, shape, style, dtype)
+
+
+def _signed(random: np.random.Generator, value: Array, style: Style) -> Array:
+    """The values, or those of one sign, or a single number everywhere."""
+    kind = random.random()
+    if kind < 0.06 and style is not Style.SPECIAL:
+        return np.zeros_like(value)
+    if kind < 0.16 and value.size:
+        return np.full(value.shape, value.ravel()[0])
+    if kind < 0.3:
+        return np.asarray(abs(value))
+    return np.asarray(-abs(value)) if kind < 0.44 else value
 
 
 def _real(random: np.random.Generator, shape: tuple[int, ...], style: Style, dtype: np.dtype[Any]) -> Array:
@@ -50,7 +66,8 @@ def _real(random: np.random.Generator, shape: tuple[int, ...], style: Style, dty
     elif style is Style.WHOLE:
         value = random.integers(-2, 3, shape) * random.choice((1.0, 1.0, 0.5))
     elif style is Style.WIDE:
-        value = random.choice((-1.0, 1.0), shape) * 10.0 ** random.uniform(-5, 4, shape)
+        low, high = (-2, 1) if dtype == np.float16 else (-5, 4)
+        value = random.choice((-1.0, 1.0), shape) * 10.0 ** random.uniform(low, high, shape)
     elif style is Style.POSITIVE:
         value = random.uniform(0, 1.2, shape)
     else:

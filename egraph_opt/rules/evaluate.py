@@ -12,6 +12,7 @@ import enum
 import functools
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 import jax
@@ -97,6 +98,8 @@ def _numpy(node: Node, operands: Sequence[Array], reading: Reading) -> Any:
         return _integer_einsum(spec, operands) if operands[0].dtype.kind in "iu" else einsum(spec, *operands)
     if node.op == "add":
         return functools.reduce(np.add, operands)
+    if node.op == "reduce_prod" and reading is Reading.BITS and operands[0].dtype.kind in "fc":
+        return _ordered_product(operands[0], node.attr("axes"))
     return FUNCTIONS[node.op](node, *spread(node, operands))
 
 
@@ -122,6 +125,29 @@ def _ordered_einsum(text: str, operands: Sequence[Array]) -> Array:
     letters = {c: sizes[c] for c in (*held, *spec.output)}
     after = Spec((held,), spec.output, {c: letters[c] for c in dict.fromkeys(held + spec.output)}, spec.scale)
     return np.asarray(einsum(str(after), total.reshape([sizes[c] for c in held])))
+
+
+def _ordered_product(x: Array, axes: Sequence[int]) -> Array:
+    """A product along axes, exact and rounded once, so that no order of its factors shows."""
+    if x.dtype.kind == "c":
+        raise NotImplementedError("a product of complex numbers depends on its order")
+    kept = [d for d in range(x.ndim) if d not in axes]
+    shape = [x.shape[d] for d in kept]
+    rows = np.transpose(x, [*kept, *axes]).reshape(math.prod(shape), -1 if x.size else 0).tolist()
+    return np.array([_product(row) for row in rows], np.float64).astype(x.dtype).reshape(shape)
+
+
+def _product(factors: list[float]) -> float:
+    negative = sum(math.copysign(1, f) < 0 for f in factors) % 2
+    if not all(map(math.isfinite, factors)):
+        lost = any(f == 0 or f != f for f in factors)
+        return math.nan if lost else -math.inf if negative else math.inf
+    total = math.prod(map(Fraction, factors), start=Fraction(1))
+    try:
+        size = float(abs(total))
+    except OverflowError:
+        size = math.inf
+    return -size if negative else size
 
 
 def _integer_einsum(text: str, operands: Sequence[Array]) -> Any:

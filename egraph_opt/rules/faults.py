@@ -18,12 +18,14 @@ from egraph_opt.ir import TensorType
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.reshapes import shape_text
 from egraph_opt.ir.spec import Spec
+from egraph_opt.rules.cases import Place
 from egraph_opt.rules.draws import Array, Style
 from egraph_opt.rules.evaluate import EvaluationError, Reading
 from egraph_opt.rules.instances import Instance, leaves
 from egraph_opt.rules.judge import differ, differ_exactly, same_bits
 from egraph_opt.rules.premises import constructors, is_literal, unquote
-from egraph_opt.rules.trial import Outcome, Valuation, candidates
+from egraph_opt.rules.trial import Candidate, Outcome, candidates
+from egraph_opt.rules.valuation import Valuation, magnitude
 
 POLYNOMIAL = frozenset(
     {"einsum", "add", "reshape", "slice", "pad", "concatenate", "rev", "tile", "stack", "copy", "stop_gradient"}
@@ -46,7 +48,7 @@ class Fault:
     case: int
     node: int
     made: ENode | None
-    other: tuple[int, int] | None
+    other: Place | None
     problem: str
 
 
@@ -57,31 +59,24 @@ def is_polynomial(rule: Rule) -> bool:
 
 def find_faults(outcome: Outcome, rule: Rule) -> Iterator[Fault]:
     """Everything that is wrong in a batch."""
-    valuation = outcome.valuation
-    for c, made, other in candidates(outcome):
-        origin = valuation.origin(c)
-        if origin is None or (made is not None and made == valuation.definition(c)):
-            continue
-        k, n = origin
-        problem = _compare(outcome, rule, c, made, other, k)
+    for candidate in candidates(outcome):
+        problem = _compare(outcome.valuation, rule, candidate)
         if problem:
-            if other is not None and valuation.cases[k].instance.nodes[n].op == "constant":
-                k = other[0]
-            yield Fault(k, n, made, other, problem)
+            yield Fault(*candidate.origin, candidate.made, candidate.other, problem)
 
 
-def _compare(outcome: Outcome, rule: Rule, c: int, made: ENode | None, other: tuple[int, int] | None, k: int) -> str:
-    """What is wrong with an e-node, or another original node, of class ``c``; "" when nothing is."""
-    valuation = outcome.valuation
+def _compare(valuation: Valuation, rule: Rule, candidate: Candidate) -> str:
+    """What is wrong with a candidate; "" when nothing is."""
+    c, origin, made, other = candidate.cls, candidate.origin, candidate.made, candidate.other
     if made is not None and any(valuation.type(q) is None for q in made.children):
         return ""  # the fault is in the operand, and is reported there
-    problem = _mistyped(valuation, c, made, other)
+    problem = _mistyped(valuation, candidate)
     if problem:
         return problem
 
     def both(reading: Reading) -> tuple[Array, Array] | None:
         got = valuation.node(*other, reading) if other is not None else valuation.made(made, reading) if made else None
-        want = valuation.of(c, reading)
+        want = valuation.node(*origin, reading) if c in valuation.members else valuation.of(c, reading)
         return (want, got) if want is not None and got is not None else None
 
     exact = rule.numerics is Numerics.EXACT
@@ -94,20 +89,22 @@ def _compare(outcome: Outcome, rule: Rule, c: int, made: ENode | None, other: tu
     want, got = pair
     if exact:
         return _described(want, got, ~same_bits(want, got), "bit for bit")
-    if rule.numerics is Numerics.FINITE and not valuation.all_finite(k):
-        return ""
-    ring = valuation.cases[k].style is Style.RING and is_polynomial(rule)
-    if ring and (want.dtype.kind in "iub" or not _rounds(valuation.specs(k, made))):
+    ring = valuation.cases[origin[0]].style is Style.RING and is_polynomial(rule)
+    if ring and (want.dtype.kind in "iub" or not _rounds(valuation.specs(origin[0], made))):
         return _described(want, got, differ_exactly(want, got), "in exact arithmetic")
     type_ = valuation.type(c)
     assert type_ is not None
-    scale = max(map(valuation.scale, (c, *(made.children if made else ()))))
+    scale = max(magnitude(want), magnitude(got), *map(valuation.scale, made.children if made else ()))
     wrong = differ(want, got, type_.dtype, scale, rule.numerics, lambda: both(Reading.WIDE))
+    if rule.numerics is Numerics.FINITE:
+        places = valuation.finite_places(*origin)
+        wrong = wrong & (places if places.shape == wrong.shape else bool(places.all()))
     return _described(want, got, wrong, "beyond rounding")
 
 
-def _mistyped(valuation: Valuation, c: int, made: ENode | None, other: tuple[int, int] | None) -> str:
-    want = valuation.type(c)
+def _mistyped(valuation: Valuation, candidate: Candidate) -> str:
+    made, other = candidate.made, candidate.other
+    want = valuation.type(candidate.cls)
     if other is not None:
         got: TensorType | None = valuation.cases[other[0]].instance.nodes[other[1]].type
     else:

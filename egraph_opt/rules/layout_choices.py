@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from jax.lax import GatherScatterMode
+
 from egraph_opt.ir import TensorType
 from egraph_opt.ir.attrs import DType
 from egraph_opt.rules.profile import MisfitError, Profile
@@ -168,6 +170,34 @@ def _tile(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | Non
     return Proposal(attrs or {"reps": tuple(profile.rng.choice((1, 2, 1, 3)) for _ in shape)}, [shape])
 
 
+def _read_along(make: Callable[[Profile, int], Attrs], size_of: str) -> Callable[..., Proposal]:
+    """A read along one axis at places that are computed: a dynamic slice, or a take."""
+
+    def choose(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | None) -> Proposal:
+        result = known[0].shape if known[0] else want
+        if result is None:
+            result = profile.shape(least=1 if attrs is None else attrs["axis"] + 1)
+        if not result:
+            raise MisfitError("a scalar has no axis")
+        axis = attrs["axis"] if attrs else profile.rng.randrange(len(result))
+        if axis >= len(result):
+            raise MisfitError("no such axis")
+        count = attrs[size_of] if attrs and size_of else profile.size()
+        shape = result
+        if known[0] is None and want is not None:
+            count = want[axis]
+            shape = (*want[:axis], count + profile.rng.choice((0, 1, 2)), *want[axis + 1 :])
+        places = known[1].shape if known[1] else () if size_of else (count,)
+        return Proposal(attrs or {**make(profile, min(count, shape[axis])), "axis": axis}, [shape, places])
+
+    return choose
+
+
+def _take_mode(profile: Profile, count: int) -> Attrs:
+    return {"axis": 0, "mode": profile.rng.choice((GatherScatterMode.CLIP, GatherScatterMode.PROMISE_IN_BOUNDS)),
+            "fill_value": None}  # fmt: skip
+
+
 CHOOSERS: dict[str, Callable[..., Proposal]] = {
     **dict.fromkeys(("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "reduce_xor"), _reduce),
     **dict.fromkeys(("argmax", "argmin"), _arg),
@@ -175,6 +205,8 @@ CHOOSERS: dict[str, Callable[..., Proposal]] = {
         ("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), _one_axis("axis", reverse=(False, True))
     ),
     "sort": _one_axis("dimension", is_stable=(True, False), num_keys=(1,)),
+    "dynamic_slice_in_dim": _read_along(lambda profile, count: {"slice_size": count}, "slice_size"),
+    "take": _read_along(_take_mode, ""),
     "rev": _rev,
     "slice": _slice,
     "pad": _pad,

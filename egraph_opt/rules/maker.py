@@ -43,6 +43,8 @@ class Maker:
         self._instance = Instance()
         self._known: dict[tuple[object, ...], int] = {}
         self._building: set[str] = set()
+        # Open sums hold their terms by age: inputs, the oldest, would always come first.
+        self._summands = {name for pair in premises.open_sums for name in pair}
 
     def make(self) -> Instance:
         """The instance.
@@ -88,12 +90,12 @@ class Maker:
             for other in definitions[1:]:
                 self._also(number, definitions[0], other)
         else:
-            made.tensors[name] = number = self._leaf(want)
+            made.tensors[name] = number = self._leaf(want, summand=name in self._summands)
         self._fits(number, want)
         self._note_types(name)
         return number
 
-    def _leaf(self, want: Want, plain: bool = False) -> int:
+    def _leaf(self, want: Want, plain: bool = False, summand: bool = False) -> int:
         """An input, one that is there already, or a copy of one: what the rule sees need not be the oldest node."""
         profile = self._profile
         dtype = want.dtype or profile.dtype()
@@ -104,7 +106,7 @@ class Maker:
                 return profile.rng.choice(alike)
         type_ = TensorType(shape, dtype)
         leaf = self._append(Node("input", (), (("index", len(self._instance.inputs)),), (type_,)))
-        wrapped = not plain and not profile.small and profile.chance(0.2)
+        wrapped = not plain and profile.chance(0.6 if summand else 0.0 if profile.small else 0.2)
         return self._append(Node("copy", (leaf,), (), (type_,))) if wrapped else leaf
 
     def _apply(self, term: Form, want: Want, operands: Sequence[int] | None) -> int:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 from egraph_opt.engine.attributes import FUNCTIONS, Argument, Result
 from egraph_opt.engine.compile import attribute_call
-from egraph_opt.engine.facts import DTYPE, FROZEN, OPEN_SUM, SHAPE
+from egraph_opt.engine.facts import DTYPE, FROZEN, NAMES, OPEN_SUM, SHAPE
 from egraph_opt.engine.rule import Rule
-from egraph_opt.engine.sexpr import Expr, Form
+from egraph_opt.engine.sexpr import Expr, Form, heads
 from egraph_opt.engine.words import words
 from egraph_opt.errors import EgraphOptError
 from egraph_opt.rules.profile import MisfitError
@@ -146,6 +146,13 @@ def call_function(call: Form, arguments: Sequence[Argument]) -> Result:
     if isinstance(result, str) or result is None or isinstance(result, bool):
         return result
     return result.get(output)
+
+
+def unknown_heads(rule: Rule) -> list[str]:
+    """Words that a rule's facts begin with and that are nothing known; what egglog has itself is no word of letters."""
+    known = {*words(), *NAMES, "ordering-max", "ordering-min", "guard", "or", "and", "not"}
+    found = sorted({head for fact in rule.facts for head in heads(fact)} - known)
+    return [h for h in found if h[:1].isalpha() and h.partition(".")[0] not in FUNCTIONS]
 
 
 def constructors(rule: Rule) -> set[str]:
