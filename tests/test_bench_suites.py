@@ -21,7 +21,11 @@ HAND = [name for name in SCORED if name != "algebra"]
 """Suites with hand forms; of ``algebra`` only the counts are known."""
 CHUNK = 12
 """Cases compiled together: one compilation of many small programs is much quicker than many."""
-CHUNKS = [(name, start) for name in HAND for start in range(0, len(suite(name)), CHUNK)]
+CHUNKS = [
+    pytest.param(name, start, marks=pytest.mark.slow if start // CHUNK % 2 else ())
+    for name in HAND
+    for start in range(0, len(suite(name)), CHUNK)
+]
 
 
 @pytest.fixture(autouse=True, scope="module")
