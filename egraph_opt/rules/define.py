@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 
@@ -34,6 +34,9 @@ from egraph_opt.rules.shapes import Shapes, general_shapes, given_shapes
 from egraph_opt.rules.side import Side
 from egraph_opt.rules.sizes import Sizes
 from egraph_opt.rules.wording import law_of, place_of
+
+if TYPE_CHECKING:
+    from egraph_opt.rules.check import Verdict
 
 DTYPES = ("float32", "int32", "bool", "complex64", "float16", "bfloat16", "int8", "int16", "uint8", "uint16", "uint32")
 WIDE_DTYPES = ("float64", "int64", "uint64", "complex128")
@@ -68,6 +71,12 @@ class FunctionRule:
     right: Callable[..., Any]
     shapes: tuple[Shapes, ...]
     dtypes: tuple[str, ...]
+
+    def check(self, trials: int = 20, seed: int = 0) -> list[Verdict]:
+        """Check every spelling as ``egraph-opt rules check`` does; those that pass may be used from then on."""
+        from egraph_opt.rules.check import check_rules
+
+        return check_rules(self.rules, trials, seed)
 
     def __iter__(self) -> Iterator[Rule]:
         return iter(self.rules)
@@ -208,7 +217,8 @@ class _Definition:
             facts = [*self._dtype_facts(pattern, made.needs_dtype, held), *pattern.facts]
             if self._when is not None:
                 facts.append(condition_call(self._name, self._when, shapes, pattern.binding, self._fixed))
-            blocks.append((pattern.term, made.term, "\n         ".join([*facts, *made.facts])))
+            facts = _plain(pattern.term, made.term, [*facts, *made.facts])
+            blocks.append((pattern.term, made.term, "\n         ".join(facts)))
         return blocks
 
     def _dtype_facts(self, left: Left, needed: bool, held: Sequence[str]) -> list[str]:
@@ -324,6 +334,17 @@ def _is_free_of_rank(side: Side) -> bool:
         or (Trait.ELEMENTWISE in get_op(node.op).traits and side.text(n)[1] is None)
         for n, node in enumerate(side.first.nodes)
     )
+
+
+def _plain(left: str, right: str, facts: Sequence[str]) -> list[str]:
+    """Conditions, those whose value nobody reads without a name for it."""
+    every = f"{left} {right} {' '.join(facts)} "
+    plain = []
+    for fact in facts:
+        match = re.fullmatch(r"\(= (\?[\w-]+) (\((?!shape|dtype).*\))\)", fact)
+        alone = match is not None and len(re.findall(rf"{re.escape(match.group(1))}(?![\w-])", every)) == 1
+        plain.append(match.group(2) if match is not None and alone else fact)
+    return plain
 
 
 def _is_polynomial(graph: Graph) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import linecache
 from collections.abc import Callable
 from typing import Any
 
@@ -24,28 +24,22 @@ def law_of(left: Callable[..., Any], right: Callable[..., Any], name: str) -> st
 
 def _body(function: Callable[..., Any]) -> str | None:
     """The expression that a lambda, or a function of one return, computes."""
-    try:
-        lines, start = inspect.findsource(function)
-    except (OSError, TypeError):
+    code = getattr(function, "__code__", None)
+    if code is None:
         return None
-    names = list(inspect.signature(function).parameters)
-    code = function.__code__
-    for node in ast.walk(_parsed("".join(lines)) or ast.Module([], [])):
-        if isinstance(node, ast.Lambda) and [a.arg for a in node.args.args] == names:
-            place = next(iter(code.co_positions()), (None,) * 4)
-            body = node.body
-            columns = {(p[0], p[2]) for p in code.co_positions() if p[0] is not None}
-            if (body.lineno, body.col_offset) in columns or (place[0] is None and node.lineno == start + 1):
-                return ast.unparse(body)
-        if isinstance(node, ast.FunctionDef) and node.name == function.__name__ and node.lineno == code.co_firstlineno:
-            last = node.body[-1]
-            if isinstance(last, ast.Return) and last.value is not None:
-                return ast.unparse(last.value)
-    return None
-
-
-def _parsed(text: str) -> ast.Module | None:
+    places = [tuple(map(int, p)) for p in code.co_positions() if None not in p and p[3]]
+    if not places:
+        return None
+    # The instruction that returns knows where the expression stands; a lambda holds nothing beside it.
+    span = places if function.__name__ == "<lambda>" else places[-1:]
+    (first, start), (last, end) = min((p[0], p[2]) for p in span), max((p[1], p[3]) for p in span)
+    if any(code.co_firstlineno < p[0] < first for p in places):
+        return None
+    lines = [linecache.getline(code.co_filename, n).encode() for n in range(first, last + 1)]
+    lines[-1] = lines[-1][:end]
+    lines[0] = lines[0][start:]
+    text = b"".join(lines).decode(errors="replace").strip().removeprefix("return ")
     try:
-        return ast.parse(textwrap.dedent(text))
+        return ast.unparse(ast.parse(f"({text})", mode="eval").body)
     except SyntaxError:
         return None

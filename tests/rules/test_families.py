@@ -77,5 +77,5 @@ def test_a_file_may_be_called_anything(tmp_path: Path) -> None:
         )
     rules = RuleSet.load(tmp_path)
     assert {rule.ruleset for rule in rules} == {"rules-load", "my-rules", "rules-2d"}
-    result = egraph_opt.optimize(lambda x: jnp.abs(jnp.abs(x)), rules=rules, unchecked=True, measure=False)
+    result = egraph_opt.optimize(lambda x: jnp.abs(jnp.abs(x)), rules=rules, unchecked=True, measure=False, cost="flops")
     assert result.plan(jnp.ones(3)).after.op_counts()["abs"] == 1
