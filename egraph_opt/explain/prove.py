@@ -22,7 +22,6 @@ from egraph_opt.ir.numerics import Numerics
 from egraph_opt.normalise import emitted
 
 Certificate = dict[str, Any]
-LAW_ROUNDS = 3
 MORE_ITERATIONS = 4
 """Iterations beyond those of the search: the result has to meet the original in the explaining saturation."""
 
@@ -80,9 +79,7 @@ def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] =
     both = _both(before, after, written, evidence, effort)
     if not evidence.done():
         reason = _saturate(both, evidence, effort, frozen)
-        for _ in range(LAW_ROUNDS):
-            if not evidence.done():
-                apply_laws(evidence, effort.numerics)
+        apply_laws(evidence, effort.numerics)
         open_goals = [
             n for n, (a, b) in enumerate(evidence.goals) if evidence.classes.find(a) != evidence.classes.find(b)
         ]
