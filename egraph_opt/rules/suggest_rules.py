@@ -29,7 +29,11 @@ def law_text(pair: Pair) -> str:
 
 def mathematics(term: Term) -> str:
     """A term as mathematics."""
-    text = term.expr().text
+    return plain(term.expr().text)
+
+
+def plain(text: str) -> str:
+    """Source text without the names of libraries."""
     for library in LIBRARIES:
         text = text.replace(library, "")
     for name, short in NAMES.items():
