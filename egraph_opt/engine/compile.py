@@ -138,7 +138,7 @@ def compile_rules(
             bound |= variables(fact)
         body.append(_rule(rule, constructors, provenance, f"pending.{len(body)}" if count_unions else ""))
     stages = tuple(dict.fromkeys(rule.ruleset for rule in rules))
-    declarations = [f"(ruleset {stage}) (ruleset ask.{stage})" for stage in stages]
+    declarations = [f"(ruleset do.{stage}) (ruleset ask.{stage})" for stage in stages]
     declarations += [f"(function {JOINED} (T) String :merge old)"] if provenance else []
     if count_unions:
         declarations += [f"(ruleset unite.{stage})" for stage in stages]
@@ -196,7 +196,7 @@ def _rule(rule: Rule, constructors: Mapping[str, Constructor], provenance: bool,
         deletes = [a for a in actions if a.startswith(("(delete", "(subsume"))]
         actions = [a for a in actions if a not in deletes] + list(made) + deletes
     facts = " ".join(map(str, rule.facts))
-    text = f'(rule ({facts}) ({" ".join(actions)}) :ruleset {rule.ruleset} :name "{rule.name}")'
+    text = f'(rule ({facts}) ({" ".join(actions)}) :ruleset do.{rule.ruleset} :name "{rule.name}")'
     if not pending:
         return text
     unite = f'(rule (({pending} a b) (!= a b)) ((union a b)) :ruleset unite.{rule.ruleset} :name "{UNITE}{rule.name}")'

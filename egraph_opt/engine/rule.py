@@ -19,9 +19,6 @@ from egraph_opt.engine.sexpr import Expr, Form, read
 from egraph_opt.errors import RuleError
 from egraph_opt.ir.numerics import Numerics
 
-RESERVED = frozenset({"load", "run", "seq", "saturate", "repeat", "ask", "unite"})
-"""Words that mean something to the engine, so that no ruleset is called so."""
-
 _KEYS = ("shapes", "numerics", "source", "needs", "off")
 
 
@@ -164,9 +161,8 @@ def base_name(name: str) -> str:
 
 
 def stage_of(path: str) -> str:
-    """Ruleset of a file: its stem, with what the engine cannot take as a name replaced."""
-    stem = re.sub(r"[^A-Za-z0-9-]", "-", Path(path).stem)
-    return f"rules-{stem}" if stem in RESERVED or not stem[:1].isalpha() else stem
+    """Ruleset of a file: its stem, with what the engine cannot take in a name replaced."""
+    return re.sub(r"[^A-Za-z0-9-]", "-", Path(path).stem)
 
 
 def files_of(paths: str | Path | Iterable[str | Path]) -> list[Path]:

@@ -227,7 +227,7 @@ class Saturation:
         if not stages:
             return False
         scheduler = f"(let-scheduler bounded (back-off :match-limit {self.limits.matches} :ban-length 2)) "
-        each = "(run-with bounded {0})" if bounded else "(run {0})"
+        each = "(run-with bounded do.{0})" if bounded else "(run do.{0})"
         each += " (run unite.{0})" if self._count_unions else ""
         runs = " ".join(each.format(stage) for stage in stages)
         with self._part("rules"):

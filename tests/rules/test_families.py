@@ -65,17 +65,20 @@ def test_listed_as_families(capsys: pytest.CaptureFixture[str]) -> None:
     long = capsys.readouterr().out
     for family, count in families.items():
         assert f"{family}[{count} operations]" in short
-        assert f"{family}[Tanh]" not in short
-        assert f"{family}[Tanh]" in long
+        members = [rule.name for rule in RuleSet.shipped() if rule.notes.get("family") == family]
+        assert not any(name in short for name in members)
+        assert all(name in long for name in members)
     assert "(rule ((= ?result (Tanh (Reshape ?r ?x)))" in long
 
 
 def test_a_file_may_be_called_anything(tmp_path: Path) -> None:
-    for name in ("load", "my rules", "2d"):
+    for name in ("load", "my rules", "2d", "a"):
         (tmp_path / f"{name}.egg").write_text(
             f';; l\n;; numerics: exact\n(rewrite (Abs (Abs ?x)) (Abs ?x) :name "r{len(name)}")\n'
         )
     rules = RuleSet.load(tmp_path)
-    assert {rule.ruleset for rule in rules} == {"rules-load", "my-rules", "rules-2d"}
-    result = egraph_opt.optimize(lambda x: jnp.abs(jnp.abs(x)), rules=rules, unchecked=True, measure=False, cost="flops")
+    assert {rule.ruleset for rule in rules} == {"load", "my-rules", "2d", "a"}
+    result = egraph_opt.optimize(
+        lambda x: jnp.abs(jnp.abs(x)), rules=rules, unchecked=True, measure=False, cost="flops"
+    )
     assert result.plan(jnp.ones(3)).after.op_counts()["abs"] == 1
