@@ -10,7 +10,7 @@ of one class differ in value: what extraction would choose plays no part.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,13 +19,14 @@ import numpy as np
 
 from egraph_opt.engine import Limits, Rule, RuleSet, Saturation, Snapshot
 from egraph_opt.engine.probe import Probe
-from egraph_opt.engine.testing import TOLERANCE, Difference, differences
+from egraph_opt.engine.testing import Difference, differences, ill_typed
 from egraph_opt.errors import EngineError
 from egraph_opt.ir import Graph
+from egraph_opt.ir.numerics import Numerics
+from egraph_opt.judging import Judge, Mode, judge_of
 from egraph_opt.lower import lower_graph
 from egraph_opt.met_terms import met_terms
 from egraph_opt.shrink import shrink
-from egraph_opt.verify import sample_inputs
 from egraph_opt.verify.promote import promote_graph
 
 LIMITS = Limits(seconds=30, nodes=3_000, iterations=12)
@@ -33,9 +34,6 @@ LIMITS = Limits(seconds=30, nodes=3_000, iterations=12)
 
 SEED_LIMITS = Limits(seconds=30, nodes=20_000, iterations=2)
 """Of a saturation of the terms that were met: what fires, fires at once."""
-
-KINDS = ("normal", "positive")
-"""Inputs: any sign, and inside the domain of roots and logarithms."""
 
 VALUES = 6
 """How many elements of a value are printed."""
@@ -105,34 +103,46 @@ def bisect(
         progress: told what is being done.
     """
     fired: dict[str, None] = {}
+    runs = 0
     with jax.enable_x64(True):
         for part in (graph, *graph.subgraphs()):
-            search = _Search(promote_graph(part), rules, limits, seed, progress)
-            found = search.run()
-            fired.update(dict.fromkeys(found.fired))
-            if found.found:
-                return found
-    return Bisection(None, 1, tuple(fired))
+            known: tuple[str, ...] = ()
+            for mode in Mode:
+                some = rules.admitted(Numerics.EXACT) if mode is Mode.BITS else rules
+                program = promote_graph(part) if mode is Mode.DOUBLE else part
+                search = _Search(program, some, limits, seed, progress, judge_of(some, mode), runs)
+                found = search.run(known if mode is Mode.OWN else ())
+                runs, known = found.runs, found.fired
+                fired.update(dict.fromkeys(found.fired))
+                if found.found:
+                    return found
+    return Bisection(None, runs, tuple(fired))
 
 
 class _Search:
     """The search on one graph, with the number of saturations so far."""
 
     def __init__(
-        self, graph: Graph, rules: RuleSet, limits: Limits, seed: int, progress: Callable[[str], None]
+        self,
+        graph: Graph,
+        rules: RuleSet,
+        limits: Limits,
+        seed: int,
+        progress: Callable[[str], None],
+        judge: Judge,
+        runs: int,
     ) -> None:
         self.graph, self.rules, self.limits, self.progress = graph, rules, limits, progress
-        self.seed = seed
-        self.runs = 0
+        self.seed, self.judge, self.runs = seed, judge, runs
 
-    def run(self) -> Bisection:
-        """Name the rule and shrink the program."""
+    def run(self, innocent: Collection[str]) -> Bisection:
+        """Name the rule and shrink the program; nothing is looked at where only innocent rules fired."""
         self.progress("running all rules")
-        first = _try(self.graph, self.rules, self.limits, self.seed)
-        self.runs = 1
-        if not first.wrong:
-            return Bisection(None, 1, first.fired)
-        suspects = [rule for rule in self.rules if rule.name in first.fired]
+        first = self._try(self.graph, self.rules, self.limits)
+        self.runs += 1
+        suspects = [rule for rule in self.rules if rule.name in first.fired and rule.name not in innocent]
+        if not suspects or not first.wrong:
+            return Bisection(None, self.runs, first.fired)
         for everywhere in (False, True):
             terms = met_terms(
                 first.saturation,
@@ -143,7 +153,7 @@ class _Search:
             )
             guilty = self._narrow(terms, suspects)
             self.progress(f"making the program small on which {guilty.name!r} is wrong")
-            alone = _try(terms, RuleSet((guilty,)), SEED_LIMITS, self.seed)
+            alone = self._try(terms, RuleSet((guilty,)), SEED_LIMITS)
             if alone.wrong:
                 return self._small(terms, guilty, alone, first.fired)
         names = ", ".join(rule.name for rule in suspects)
@@ -158,7 +168,7 @@ class _Search:
             half = left[: len(left) // 2]
             self.progress(f"{len(left)} rules are left")
             self.runs += 1
-            wrong = _try(terms, RuleSet(tuple(half)), SEED_LIMITS, self.seed).wrong
+            wrong = self._try(terms, RuleSet(tuple(half)), SEED_LIMITS).wrong
             left = half if wrong else left[len(half) :]
         return left[0]
 
@@ -166,18 +176,37 @@ class _Search:
         alone_rules = RuleSet((rule,))
 
         def is_wrong(graph: Graph) -> bool:
-            return bool(_try(graph, alone_rules, SEED_LIMITS, self.seed).wrong)
+            return bool(self._try(graph, alone_rules, SEED_LIMITS).wrong)
 
         wrong = {w.number for w in alone.wrong}
         places = [n for n, c in enumerate(alone.places) if c in wrong]
         small = shrink(terms, places, is_wrong)
-        last = _try(small, alone_rules, SEED_LIMITS, self.seed)
+        last = self._try(small, alone_rules, SEED_LIMITS)
         shown = next((w for w in last.wrong if w.got is not None), last.wrong[0])
         inputs = last.inputs_of(shown)
         true = lower_graph(small)(inputs)[0]
         values = (shown.want, shown.got)
-        other = next((v for v in values if v is None or not _equal(v, true)), None)
+        other = next((v for v in values if v is None or not _same(v, true)), values[1])
         return Bisection(rule, self.runs, fired, small, inputs, true, other, shown.problem)
+
+    def _try(self, graph: Graph, rules: RuleSet, limits: Limits) -> _Trial:
+        saturation = Probe(graph, rules, limits, numerics=self.judge.numerics)
+        try:
+            with contextlib.suppress(EngineError):
+                saturation.run()
+            snapshot = saturation.snapshot()  # terms of wrong shapes end a run; they are there already
+            relations = saturation.relations()
+        finally:
+            saturation.close()
+        found = []
+        ill = list(ill_typed(snapshot, saturation))
+        for inputs, compare in self.judge.inputs(graph, self.seed, snapshot.size):
+            with np.errstate(all="ignore"):
+                wrong = [*differences(snapshot, saturation, inputs, lower_graph, compare), *ill]
+            found.append((inputs, wrong))
+            if wrong:
+                break
+        return _Trial(snapshot, saturation, relations, tuple(found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,26 +235,8 @@ class _Trial:
         return next(inputs for inputs, found in self.by_kind if any(w is shown for w in found))
 
 
-def _try(graph: Graph, rules: RuleSet, limits: Limits, seed: int) -> _Trial:
-    saturation = Probe(graph, rules, limits)
-    try:
-        with contextlib.suppress(EngineError):
-            saturation.run()
-        snapshot = saturation.snapshot()  # terms of wrong shapes end a run; they are there already
-        relations = saturation.relations()
-    finally:
-        saturation.close()
-    found = []
-    for kind in KINDS:
-        inputs = tuple(sample_inputs(graph, seed, kind))
-        with np.errstate(all="ignore"):
-            found.append((inputs, list(differences(snapshot, saturation, inputs, lower_graph))))
-    return _Trial(snapshot, saturation, relations, tuple(found))
-
-
-def _equal(value: Any, true: Any) -> bool:
-    same = np.shape(value) == np.shape(true)
-    return same and np.allclose(value, true, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+def _same(value: Any, true: Any) -> bool:
+    return np.shape(value) == np.shape(true) and np.array_equal(value, true, equal_nan=True)
 
 
 def _values(value: Any) -> str:

@@ -376,7 +376,7 @@ def _parser() -> argparse.ArgumentParser:
     one.set_defaults(run=_rules)
     one = commands.add_parser("bisect", parents=[model], help="which rule makes the program wrong")
     one.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")
-    one.add_argument("--numerics", default="finite", metavar="CLASS", help="exact, reassociate or finite (default)")
+    one.add_argument("--numerics", default="reassociate", metavar="CLASS", help="exact, reassociate or finite")
     one.set_defaults(run=_bisect)
     one = commands.add_parser("bench", help="run benchmark suites")
     add_bench_arguments(one)

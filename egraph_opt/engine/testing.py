@@ -17,7 +17,7 @@ from egraph_opt.engine.decode import as_node
 from egraph_opt.engine.limits import Limits
 from egraph_opt.engine.rule import RuleSet
 from egraph_opt.engine.saturate import Saturation
-from egraph_opt.engine.snapshot import ENode, Snapshot
+from egraph_opt.engine.snapshot import ENode, Snapshot, is_well_typed
 from egraph_opt.ir import Graph, Spec
 from egraph_opt.ir.attrs import thaw
 from egraph_opt.ir.numerics import Numerics
@@ -71,6 +71,10 @@ def disagreements(
     return [str(found) for found in differences(snapshot, saturation, inputs, run)]
 
 
+Compare = Callable[[tuple[ENode, ENode], tuple[Any, Any], tuple[Sequence[Any], Sequence[Any]]], str]
+"""``compare((definition, e-node), their values, their operands' values)``: the difference in words, or ""."""
+
+
 @dataclass(frozen=True, slots=True)
 class Difference:
     """An e-node whose value is not that of its class.
@@ -96,9 +100,22 @@ class Difference:
 
 
 def differences(
-    snapshot: Snapshot, saturation: Saturation, inputs: Sequence[Any], run: Callable[[Graph], Any] | None = None
+    snapshot: Snapshot,
+    saturation: Saturation,
+    inputs: Sequence[Any],
+    run: Callable[[Graph], Any] | None = None,
+    compare: Compare | None = None,
 ) -> Iterator[Difference]:
-    """The e-nodes whose value is not that of their class's definition, or that cannot be evaluated."""
+    """The e-nodes whose value is not that of their class's definition, or that cannot be evaluated.
+
+    Args:
+        snapshot: the e-graph.
+        saturation: that made it.
+        inputs: values of the program's inputs.
+        run: makes a function of lists of a sub-graph.
+        compare: what counts as a difference; None for values beyond ``TOLERANCE``.
+    """
+    compare = compare or within_tolerance
     evaluation = _Evaluation(snapshot, saturation, inputs, run)
     values = evaluation.values
     for c, enode, problem in evaluation.failed:
@@ -109,16 +126,27 @@ def differences(
             if definition in (enode, None) or c not in values or any(q not in values for q in enode.children):
                 continue
             assert definition is not None
-            scale = max(SMALL, *(_largest(v) for q in (c, *enode.children) for v in values[q]))
             try:
                 results = evaluation.run(c, enode)
             except (ValueError, TypeError) as error:
                 yield Difference(c, enode, definition, values[c][0], None, f"ill-typed, {str(error).splitlines()[0]}")
                 continue
             for want, got in zip(values[c], results, strict=True):
-                problem = _difference(want, got, scale)
+                operands = _first(values, definition), _first(values, enode)
+                problem = compare((definition, enode), (want, got), operands)
                 if problem:
                     yield Difference(c, enode, definition, want, got, problem)
+
+
+def ill_typed(snapshot: Snapshot, saturation: Saturation) -> Iterator[Difference]:
+    """The e-nodes that do not fit their operands or are of another type than their class."""
+    for c, enodes in enumerate(snapshot.classes):
+        own, definition = snapshot.types[c], snapshot.definition[c]
+        for enode in enodes:
+            if own is None or definition is None or any(snapshot.types[q] is None for q in enode.children):
+                continue
+            if not is_well_typed(enode, own, snapshot.types, saturation.encoder):
+                yield Difference(c, enode, definition, None, None, "ill-typed, or of another type")
 
 
 def einsum(spec: str, *operands: Any) -> Any:
@@ -186,6 +214,19 @@ class _Evaluation:
         nested = {"run": self._sub_graph} if op.nested else {}
         results = op.lower(*operands, **node.kwargs, **nested)
         return [np.asarray(r) for r in (results if isinstance(results, list | tuple) else [results])]
+
+
+def _first(values: dict[int, list[Any]], enode: ENode) -> list[Any]:
+    """Values of the operands; of one with several results the first."""
+    return [values[q][0] for q in enode.children]
+
+
+def within_tolerance(
+    nodes: tuple[ENode, ENode], values: tuple[Any, Any], operands: tuple[Sequence[Any], Sequence[Any]]
+) -> str:
+    """Difference of two values of one class beyond ``TOLERANCE`` of the largest value and operand."""
+    scale = max(SMALL, _largest(values[0]), *map(_largest, operands[1]))
+    return _difference(*values, scale)
 
 
 def _largest(value: Any) -> float:
