@@ -187,11 +187,14 @@ def _rule(rule: Rule, constructors: Mapping[str, Constructor], provenance: bool,
         actions = [f"({pending}{a.removeprefix('(union')}" if a.startswith("(union ") else a for a in actions]
     if provenance:
         made: dict[str, None] = {}
+        matched = {str(term) for fact in rule.facts for term in _terms(fact, constructors)} | variables(
+            Form(rule.facts)
+        )
         for action in rule.actions:
             if isinstance(action, Form) and action[0] in ("union", "set"):
                 for term in _terms(action, constructors):
                     made[f'(set (why.{term[0]} {" ".join(map(str, term[1:]))}) "{rule.name}")'] = None
-            if action[0] == "union" and isinstance(action[2], str):
+            if action[0] == "union" and str(action[2]) in matched:
                 made[f'(set ({JOINED} {action[2]}) "{rule.name}")'] = None
         deletes = [a for a in actions if a.startswith(("(delete", "(subsume"))]
         actions = [a for a in actions if a not in deletes] + list(made) + deletes

@@ -71,6 +71,7 @@ def test_every_form_is_used(tmp_path: Path) -> None:
     )
     assert counts(egraph_opt.optimize(twice, **OPTIONS)) == {"abs": 2, "sign": 2}
     assert counts(egraph_opt.optimize(twice, rules=str(file), **OPTIONS)) == {"abs": 1, "sign": 2}
+    assert egraph_opt.optimize(twice, rules=file, **OPTIONS).plan(X).report.rules_fired == {"twice-abs": 1}
     assert counts(egraph_opt.optimize(twice, rules=made, **OPTIONS)) == {"abs": 2, "sign": 1}
     assert counts(egraph_opt.optimize(twice, rules=[file, *made], **OPTIONS)) == {"abs": 1, "sign": 1}
 
