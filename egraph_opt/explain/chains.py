@@ -206,7 +206,7 @@ def chains(result: Result, proof: Proof) -> list[Chain]:
         if same and all(reader.classes.find(p) == reader.classes.find(q) for p, q in inner):
             pairs += inner
             continue
-        steps = [n for n in reader.classes.explain(a, b) if n not in told]
+        steps = [n for n in reader.classes.explain((a, b)) if n not in told]
         told.update(steps)
         held = reader.reach(a) & reader.reach(b)
         chain = tuple(reader.step(n) for n in steps)

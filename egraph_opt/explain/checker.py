@@ -150,8 +150,7 @@ def _check(certificate: Any) -> int:
 def _verify(terms: Terms, step: Any, a: int, b: int, laws: Any) -> None:
     if step["kind"] == "body":
         return _verify_body(terms.rows[a], terms.rows[b], step["certificates"])
-    reached = [{*terms.order([side])} for side in (a, b)]
-    shared = reached[0] & reached[1]
+    alone, shared = terms.apart(a, b)
     if step["kind"] == "rule":
         require(step["rule"] in laws, f"no rule is named {step['rule']!r}")
         facts, actions = laws[step["rule"]]
@@ -163,7 +162,7 @@ def _verify(terms: Terms, step: Any, a: int, b: int, laws: Any) -> None:
             require(name not in ("shape", "dtype") or terms.fact(args[0], name) == value, f"the {name} is another one")
         require(step["bindings"].keys() == rule.seen, "something is bound that the rule does not name")
     else:
-        sums = any(terms.rows[t][0] == "add" for t in (reached[0] | reached[1]) - shared)
+        sums = any(terms.rows[t][0] == "add" for t in alone)
         require(sums == (step["kind"] == "sum"), "sums are rewritten by steps of their own kind")
     try:
         require(same_polynomial(terms, a, b), "the two sides are different polynomials")

@@ -48,11 +48,11 @@ class Congruence:
         self._catch_up()
         self._merge([(a, b, equation)])
 
-    def explain(self, a: int, b: int) -> list[int]:
-        """Equations that join two terms of one class, in the order in which they lead from one to the other."""
+    def explain(self, *pairs: tuple[int, int]) -> list[int]:
+        """Equations that join pairs of terms of one class, in the order in which they lead from one to the other."""
         found: dict[int, None] = {}
         seen: set[tuple[int, int]] = set()
-        stack = [(a, b)]
+        stack = list(reversed(pairs))
         while stack:
             pair = stack.pop()
             if pair[0] == pair[1] or pair in seen:

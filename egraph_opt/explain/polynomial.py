@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Einsums, sums and reshapes as polynomials in unknown tensors: whether two terms are equal whatever these are."""
 
+import heapq
 import itertools
 import json
 import math
@@ -56,6 +57,21 @@ class Terms:
         """Shape or element type as rules see it."""
         dtype, _, shape = [*self.rows[n][3], "none[]"][0].partition("[")
         return dtype if name == "dtype" else shape[:-1] or "scalar"
+
+    def apart(self, a: int, b: int) -> tuple[set[int], set[int]]:
+        """What one of two terms holds alone, and the first terms that both hold."""
+        holders, heap = {a: 1}, [-a, -b]
+        holders[b] = holders.get(b, 0) | 2
+        alone, shared = set[int](), set[int]()
+        while heap:  # operands have smaller numbers: when a term's turn comes, all its readers had theirs
+            t = -heapq.heappop(heap)
+            if t in alone or t in shared:
+                continue
+            (shared if holders[t] == 3 else alone).add(t)
+            for q in self.rows[t][2] if t in alone else ():
+                holders[q] = holders.get(q, 0) | holders[t]
+                heapq.heappush(heap, -q)
+        return alone, shared
 
     def order(self, roots: Iterable[int]) -> dict[int, int]:
         """What the roots reach, children first, with its place in that order."""
@@ -205,8 +221,8 @@ class Polynomial:
 
 def same_polynomial(terms: Terms, left: int, right: int) -> bool:
     """Whether two terms are one polynomial in the terms that both hold."""
-    reached = [terms.order([side]) for side in (left, right)]
-    shared, doubt = {*reached[0]} & {*reached[1]}, ""
+    alone, shared = terms.apart(left, right)
+    doubt = ""
     for opaque in (shared, set[int]()):
         try:
             a, b = (Polynomial(terms, side, opaque) for side in (left, right))
@@ -216,7 +232,7 @@ def same_polynomial(terms: Terms, left: int, right: int) -> bool:
         pairs = [(a.total.get(key, (0, 0)), b.total.get(key, (0, 0))) for key in {**a.total, **b.total}]
         if all(abs(x[0] - y[0]) <= max(a.error, b.error) * max(x[1], y[1]) for x, y in pairs):
             return True
-    other = {terms.rows[t][0] for way in reached for t in way if t not in shared} - {*RING, "constant"}
+    other = {terms.rows[t][0] for t in alone} - {*RING, "constant"}
     if doubt or other:
         raise UndecidedError(doubt or f"{', '.join(sorted(other))}: no polynomial")
     return False

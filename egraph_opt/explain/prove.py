@@ -219,12 +219,10 @@ def _needed(evidence: Evidence, effort: Effort) -> list[int]:
     steps: list[int] = []
     classes = evidence.classes
     while True:  # an explanation of the goals by the equations of an explanation is a shorter one
-        found: dict[int, None] = {}
-        for a, b in evidence.goals:
-            found.update(dict.fromkeys(classes.explain(a, b)))
+        found = classes.explain(*evidence.goals)
         if steps and len(found) >= len(steps):
             break
-        steps = list(found)
+        steps = found
         classes = _closure(evidence, steps)
     for step in reversed(steps):
         if time.perf_counter() > until:
@@ -287,7 +285,7 @@ def _certificate(
     table = evidence.table.json(numbers)
     terms = Terms(table)
     programs = [{"results": (r := [place[t] for t in end]), "program": terms.program(r)} for end in ends]
-    rows = [_row(evidence, n, e, place) for n, e in enumerate(equations)]
+    rows = [_row(terms, n, e, place) for n, e in enumerate(equations)]
     rules = {e.rule.name: e.rule for e in equations if e.rule is not None}
     certificate: Certificate = {
         "terms": table,
@@ -299,11 +297,13 @@ def _certificate(
     return certificate, place
 
 
-def _row(evidence: Evidence, number: int, equation: Equation, place: Mapping[int, int]) -> dict[str, Any]:
+def _row(terms: Terms, number: int, equation: Equation, place: Mapping[int, int]) -> dict[str, Any]:
     """A step as the certificate tells it."""
     row: dict[str, Any] = {
         "number": number,
-        "kind": equation.kind if equation.kind in ("rule", "body") else _kind(evidence, equation),
+        "kind": equation.kind
+        if equation.kind in ("rule", "body")
+        else _kind(terms, place[equation.left], place[equation.right]),
         "left": place[equation.left],
         "right": place[equation.right],
     }
@@ -319,10 +319,9 @@ def _row(evidence: Evidence, number: int, equation: Equation, place: Mapping[int
     return row
 
 
-def _kind(evidence: Evidence, equation: Equation) -> str:
+def _kind(terms: Terms, left: int, right: int) -> str:
     """Whether a step rewrites a sum."""
-    left, right = (set(_reach(evidence, [t])) for t in (equation.left, equation.right))
-    return "sum" if any(evidence.table.rows[t].op == "add" for t in left ^ right) else "normal-form"
+    return "sum" if any(terms.rows[t][0] == "add" for t in terms.apart(left, right)[0]) else "normal-form"
 
 
 def _atom(atom: Any, bindings: Mapping[str, Any]) -> Any:
