@@ -70,6 +70,13 @@ class Suggestion:
         """Whether the right side is cheaper."""
         return self.cost_after < PAYS * self.cost_before
 
+    @property
+    def key(self) -> str:
+        """Equal for laws that differ in the names of variables only."""
+        table: dict[str, str] = {}
+        names = "|".join(self.shapes)
+        return re.sub(rf"\b({names})\b", lambda found: table.setdefault(found.group(), f"v{len(table)}"), self.law)
+
     def __str__(self) -> str:
         shapes = ", ".join(f"{name}[{','.join(dims)}]" for name, dims in self.shapes.items())
         saving = f"{self.cost_before:.3g} -> {self.cost_after:.3g} flop" if self.pays else "no cheaper either way"
@@ -112,7 +119,7 @@ def suggest(
     without: Sequence[str] = (),
     size: int | None = None,
     variables: int | None = None,
-    budget: float = 120.0,
+    budget: float = 300.0,
     check: bool = True,
     progress: Callable[[str], None] = lambda text: None,
 ) -> Suggestions:
@@ -191,7 +198,7 @@ class _Run:
             law, problem = _suggestion(verdict, theme.name, len(found.laws), self._check)
             if problem:
                 found.refused.append(f"{law.law}: {problem}")
-            elif all(law.law != other.law for other in found.laws):
+            elif all(law.key != other.key for other in found.laws):
                 found.laws.append(law)
         found.derived += len(enumeration.pairs) - count
         if not enumeration.complete or time.perf_counter() > end:

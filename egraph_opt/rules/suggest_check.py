@@ -26,7 +26,8 @@ PRIMES = (3, 5, 2, 7, 4, 6)
 TOLERANCE = 1e-9
 SPREADS = (1.0, 0.05, 6.0)
 COUNT = 60
-MODERATE = (0.0, -0.0, 1.0, -1.0, 0.5, 3.0, -2.5, 1e-3, -1e-3, 20.0, -20.0, 88.0, -88.0, 1e3, -1e3)
+CALM = (0.0, -0.0, 1.0, -1.0, 0.5, 3.0, -2.5)
+MODERATE = (*CALM, 1e-3, -1e-3, 20.0, -20.0, 88.0, -88.0, 1e3, -1e3)
 EXTREME = (*MODERATE, 1e-42, 1e-30, -1e-30, 1e30, -1e30, 3e38, np.nan, np.inf, -np.inf)
 
 
@@ -121,8 +122,12 @@ def _classes(pair: Pair) -> tuple[Numerics, Numerics]:
             if exact:
                 one, other = (np.asarray(v) for v in function([np.float32(p) for p in points.values()]))
                 exact = _same_bits(one, other)
+        clouded = _float32(pair, sizes, (*CALM, np.nan), 4)
+        left, right = (np.asarray(v) for v in function(list(clouded.values())))
     if exact:
         return Numerics.EXACT, Numerics.EXACT
+    if np.any(np.isnan(left) != np.isnan(right)):
+        return Numerics.FINITE, Numerics.FINITE  # one side hides a NaN of its operands
     return tuple(Numerics.REASSOCIATE if safe else Numerics.FINITE for safe in (forth, back))  # type: ignore[return-value]
 
 

@@ -14,7 +14,7 @@ from egraph_opt.errors import ArgumentError
 if TYPE_CHECKING:
     from egraph_opt.rules.suggest_operators import Theme
 
-BUDGET = 120.0
+BUDGET = 300.0
 """Seconds when none are given [s]."""
 
 
