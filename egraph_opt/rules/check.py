@@ -134,7 +134,7 @@ class _Run:
     def check(self, trials: int, seed: int) -> Verdict:
         """Trials until there are enough or a fault is found."""
         self._draws = DRAWS if trials <= BATCH else 1
-        while self.tried < trials or (self.matches < trials and self.tried < PATIENCE * trials):
+        while self.tried < trials or (self.matches < trials // 4 and self.tried < PATIENCE * trials):
             want = min(BATCH, max(trials - self.tried, trials // 2, 1))
             cases = self.cases(want)
             if not cases:
