@@ -36,6 +36,7 @@ def compare(replay: Replay, question: str, rule: str, program: Graph, chosen: Gr
     term = largest_excess(program, chosen, replay.cost)
     if price > best * (1 + SAME):
         reason = f"{start}equal, and dearer by the {replay.cost.name} model, {unit(price)} against {unit(best)}"
+        reason += f" ({unit(price - best)} more)"
         reason += f"; most of all {term}" if term is not None else ""
         return WhyNot(question, "dearer", reason, rule, term=term, costs=(price, best))
     reason = f"{start}equal and no dearer by the model, {unit(price)} against {unit(best)}; {report.decision}"

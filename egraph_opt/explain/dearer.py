@@ -18,6 +18,9 @@ from egraph_opt.ir import Graph, Node, Sources, TensorType
 FORCED_SECONDS = 0.1
 """For the extraction of one program that has to use an e-node [s]."""
 
+MAX_LINES = 4
+"""User lines that are named with a term."""
+
 Row = tuple[int, float, tuple[int, ...], str]
 Key = tuple[object, ...]
 
@@ -40,7 +43,8 @@ def largest_excess(program: Graph, other: Graph, cost: CostModel) -> Term | None
     count = count_node(node, _types(program, node)).times(more)
     lines = Counter(str(source) for n in numbers for source in program.nodes[n].sources)
     seconds = None if cost.name == "flops" else price
-    return Term(node_text(program, numbers[0]), count.flops, count.bytes, seconds, tuple(lines))
+    shown = tuple(line for line, _ in lines.most_common(MAX_LINES))
+    return Term(node_text(program, numbers[0]), count.flops, count.bytes, seconds, shown)
 
 
 def node_text(graph: Graph, number: int) -> str:
