@@ -11,7 +11,7 @@ import jax
 
 from egraph_opt.cost import CostModel, cost_model, frozen_nodes
 from egraph_opt.engine import ENode, Limits, Snapshot
-from egraph_opt.engine.decode import Prices, decode, inherit_sources, sources_of
+from egraph_opt.engine.decode import ClassLines, Prices, decode, inherit_sources, sources_of
 from egraph_opt.engine.probe import Probe
 from egraph_opt.explain.dearer import forced, lines_of
 from egraph_opt.explain.partial_match import Facts, Matcher
@@ -106,7 +106,7 @@ class Replay:
                 yield normalise(graph, numerics)
 
     @cached_property
-    def lines(self) -> dict[int, Sources]:
+    def lines(self) -> ClassLines:
         """User lines of the classes that hold nodes of the program."""
         return sources_of(self.graph, self.probe.numbers, self.snapshot)
 
