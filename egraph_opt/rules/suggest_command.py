@@ -69,8 +69,9 @@ def run(
     for text in found.refused:
         say(f"# refused: {text}")
     late = f"; out of time in {', '.join(found.unfinished)}: give a larger --budget" if found.unfinished else ""
+    laws = "law" if len(found.laws) == 1 else "laws"
     say(
-        f"# {len(found.laws)} laws that the rules do not derive; {found.pairs} equal pairs among {found.terms} terms;"
+        f"# {len(found.laws)} {laws} that the rules do not derive; {found.pairs} equal pairs among {found.terms} terms;"
         f" {len(found.refused)} refused by a sharper test{late}"
     )
     return json.dumps(found.to_json(), indent=1) + "\n"
