@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import PurePath
 
-from egraph_opt.cost import count_node
+import jax
+
+from egraph_opt.cost import cost_model, count_node
 from egraph_opt.engine import Rule
 from egraph_opt.explain.congruence import Congruence
 from egraph_opt.explain.prove import Proof
@@ -17,7 +19,7 @@ from egraph_opt.explain.terms import TermTable
 from egraph_opt.ir import Node, TensorType
 from egraph_opt.ir.attrs import parse_attrs
 from egraph_opt.ops import all_ops
-from egraph_opt.report import quantity
+from egraph_opt.report import duration, quantity
 from egraph_opt.result import Result
 
 LAWS = {
@@ -26,6 +28,15 @@ LAWS = {
     "body": "the body of a loop or branch is replaced by an equal one",
 }
 LONGEST = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What some nodes cost, each as if it were run alone: arithmetic [flop], traffic [byte], predicted time [s]."""
+
+    flops: float = 0.0
+    bytes: float = 0.0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +53,8 @@ class Step:
         after: what it becomes.
         bindings: what the rule's variables stand for.
         evidence: its side conditions with their values.
-        flops_before: arithmetic of the nodes that go [flop].
-        flops_after: of those that come [flop].
+        goes: work of the nodes that go, each alone.
+        comes: work of those that come.
     """
 
     number: int
@@ -55,8 +66,8 @@ class Step:
     after: str
     bindings: tuple[tuple[str, str], ...]
     evidence: tuple[str, ...]
-    flops_before: float
-    flops_after: float
+    goes: Work
+    comes: Work
 
     def __str__(self) -> str:
         lines = [f"  {self.number}. {self.name}: {self.law}" + (f"  [{self.place}]" if self.place else "")]
@@ -64,8 +75,7 @@ class Step:
         lines += [f"     {self.before}", f"     = {self.after}"]
         lines += [f"     with {', '.join(f'{v} = {b}' for v, b in self.bindings)}"] if self.bindings else []
         lines += [f"     because {e}" for e in self.evidence]
-        if self.flops_before != self.flops_after:
-            lines.append(f"     {quantity(self.flops_before, 'flop')} -> {quantity(self.flops_after, 'flop')} here")
+        lines += [f"     here: {_change(self.goes, self.comes)}"] if self.goes != self.comes else []
         return "\n".join(lines)
 
 
@@ -78,22 +88,27 @@ class Chain:
         before: the part in the original.
         after: what stands for it in the result.
         steps: in the order in which they lead there.
+        goes: work of the nodes that only the original has there.
+        comes: work of those that only the result has.
     """
 
     lines: tuple[str, ...]
     before: str
     after: str
     steps: tuple[Step, ...]
+    goes: Work
+    comes: Work
 
     def __str__(self) -> str:
         head = f"{', '.join(self.lines) or 'made by the program as a whole'}: {self.before}  became  {self.after}"
-        return "\n".join([head, *map(str, self.steps)])
+        return "\n".join([head, f"  in all: {_change(self.goes, self.comes)}", *map(str, self.steps)])
 
     def to_html(self) -> str:
         """As a part of a page: the steps fold out."""
         items = "".join(f"<li><pre>{escape(str(step).strip())}</pre></li>" for step in self.steps)
         title = escape(", ".join(self.lines) or self.before)
         change = f"<code>{escape(self.before)}</code> became <code>{escape(self.after)}</code>"
+        change += f"; {escape(_change(self.goes, self.comes))}"
         return f"<details><summary>{title}: {len(self.steps)} steps</summary><p>{change}</p><ol>{items}</ol></details>"
 
 
@@ -105,6 +120,7 @@ class _Reader:
         self.certificate, self.graph = proof.certificate, result.before
         self.nodes: Mapping[int, Sequence[int]] = proof.nodes or {}
         self.rules: dict[str, Rule] = {rule.name: rule for rule in rules_of(result)}
+        self.cost = cost_model(result.options.cost, jax.default_backend())
         self.table = TermTable()
         for op, attrs, args, types in self.certificate["terms"]:
             self.table.add(op, attrs, args, map(_type, types))
@@ -145,19 +161,20 @@ class _Reader:
         label = attrs.partition(";")[0] + ("|" + attrs.partition("|")[2] if "|" in attrs else "")
         return f"{op}[{label if op == 'einsum' else attrs}]({inner})" if attrs else f"{op}({inner})"
 
-    def flops(self, terms: set[int]) -> float:
-        """Arithmetic of some terms [flop]."""
-        total = 0.0
+    def work(self, terms: set[int]) -> Work:
+        """What some terms cost."""
+        flops = nbytes = seconds = 0.0
         for t in terms:
             row = self.table.rows[t]
             if row.op not in all_ops() or "{" in row.attrs or "ref(" in row.attrs or row.op in ("input", "constant"):
                 continue
-            text = {"einsum": f"spec={row.attrs!r}", "reshape": f"shape=({row.attrs},)"}.get(row.op, row.attrs)
-            attrs = parse_attrs(text) if row.op != "reshape" else (("shape", row.types[0].shape),)
-            total += count_node(
-                Node(row.op, row.args, attrs, row.types), [self.table.rows[a].types[0] for a in row.args]
-            ).flops
-        return total
+            attrs = {"einsum": (("spec", row.attrs),), "reshape": (("shape", row.types[0].shape),)}.get(row.op)
+            node = Node(row.op, row.args, attrs or parse_attrs(row.attrs), row.types)
+            types = [self.table.rows[a].types[0] for a in row.args]
+            count = count_node(node, types)
+            flops, nbytes = flops + count.flops, nbytes + count.bytes
+            seconds += self.cost.node_cost(node, types) if self.cost.name != "flops" else 0.0
+        return Work(flops, nbytes, seconds)
 
     def step(self, number: int) -> Step:
         """A step of the certificate in words."""
@@ -182,8 +199,8 @@ class _Reader:
             _short(self.text(step["right"], held)),
             tuple(bindings),
             tuple(evidence),
-            self.flops(left - held),
-            self.flops(right - held),
+            self.work(left - held),
+            self.work(right - held),
         )
 
 
@@ -208,10 +225,19 @@ def chains(result: Result, proof: Proof) -> list[Chain]:
             continue
         steps = [n for n in reader.classes.explain((a, b)) if n not in told]
         told.update(steps)
-        held = reader.reach(a) & reader.reach(b)
-        chain = tuple(reader.step(n) for n in steps)
-        found.append(Chain(reader.lines_of(a), _short(reader.text(a, held)), _short(reader.text(b, held)), chain))
+        old, new = reader.reach(a), reader.reach(b)
+        texts = [_short(reader.text(t, old & new)) for t in (a, b)]
+        goes, comes = reader.work(old - new), reader.work(new - old)
+        found.append(Chain(reader.lines_of(a), texts[0], texts[1], tuple(map(reader.step, steps)), goes, comes))
     return found
+
+
+def _change(goes: Work, comes: Work) -> str:
+    both = [f"{quantity(goes.flops, 'flop')} -> {quantity(comes.flops, 'flop')}"]
+    both.append(f"{quantity(goes.bytes, 'B')} -> {quantity(comes.bytes, 'B')}")
+    if goes.seconds or comes.seconds:
+        both.append(f"predicted {duration(goes.seconds)} -> {duration(comes.seconds)}")
+    return ", ".join(both)
 
 
 def _short(text: str) -> str:

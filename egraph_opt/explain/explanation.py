@@ -14,6 +14,7 @@ from egraph_opt.explain.checker import check
 from egraph_opt.explain.polynomial import CertificateError
 from egraph_opt.explain.prove import Effort, Proof, prove
 from egraph_opt.explain.summary import summary
+from egraph_opt.report import quantity
 from egraph_opt.result import Result
 
 
@@ -60,7 +61,12 @@ class Explanation:
         return ""
 
     def __str__(self) -> str:
+        report = self.result.report
         lines = [summary(self.result)]
+        if report.improved:
+            traffic = f"{quantity(report.bytes_before, 'B')} -> {quantity(report.bytes_after, 'B')} of memory traffic"
+            predicted = f"predicted cost {report.predicted_before:.3g} -> {report.predicted_after:.3g}"
+            lines.append(f"the whole program: {traffic}, {predicted} by {report.cost_model}")
         if self.certificate is None:
             lines.append(f"without a certificate: {self.proof.reason}")
         elif not self.certificate["steps"]:
