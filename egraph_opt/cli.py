@@ -31,7 +31,7 @@ from egraph_opt.errors import ArgumentError, EgraphOptError, OutputError
 from egraph_opt.frontends import write_atomically
 from egraph_opt.inspect import inspect_graph
 from egraph_opt.ir.numerics import Numerics
-from egraph_opt.options import make_options
+from egraph_opt.options import Options, make_options
 from egraph_opt.pipeline import plan
 from egraph_opt.result import Result
 from egraph_opt.rules import check_command, lint, suggest_command
@@ -201,8 +201,15 @@ def _rule_statistics(options: argparse.Namespace) -> int:
         raise ArgumentError("rules stats: want a model file, as in: egraph-opt rules stats MODEL")
     if options.json is not None:
         _check_writable("--json", options.json)
-    options.model, options.no_measure = options.path, True
-    found = _plan(options).rule_statistics()
+    from egraph_opt.rules.statistics import model_statistics
+
+    options.no_measure = True
+    wanted = _options(options)
+    with _progress() as progress:
+        progress("loading")
+        model = load(options.path)
+        progress("searching")
+        found = model_statistics(model, wanted)
     _interrupts.check()
     if options.json is not None:
         write_atomically(options.json, found.to_json().encode())
@@ -256,8 +263,8 @@ def _calibrate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _plan(options: argparse.Namespace) -> Result:
-    wanted = make_options(
+def _options(options: argparse.Namespace) -> Options:
+    return make_options(
         budget=2.0 if options.budget is None else options.budget,
         numerics=options.numerics,
         rules=options.rules,
@@ -267,6 +274,10 @@ def _plan(options: argparse.Namespace) -> Result:
         fold_constants=options.fold_constants,
         frozen=options.frozen,
     )
+
+
+def _plan(options: argparse.Namespace) -> Result:
+    wanted = _options(options)
     with _progress() as progress:
         progress("loading")
         model = load(options.model)

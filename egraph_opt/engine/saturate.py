@@ -35,6 +35,9 @@ CRAWL = 5
 CRAWL_GROWTH = 1.05
 """An e-graph of some size that grows by less than a twentieth in five iterations is done."""
 
+COARSE = 0.1
+"""Share of a step that egglog's own times of rules must come to."""
+
 WATCH_EVERY = 2
 """Iterations between two looks at the price of the best program."""
 
@@ -230,20 +233,25 @@ class Saturation:
         each = "(run-with bounded do.{0})" if bounded else "(run do.{0})"
         each += " (run unite.{0})" if self._count_unions else ""
         runs = " ".join(each.format(stage) for stage in stages)
+        start = time.perf_counter()
         with self._part("rules"):
             outputs = self.session.run(f"(run-schedule {scheduler if bounded else ''}{runs})")
         for output in outputs:
-            self._count(output.report)
+            self._count(output.report, (time.perf_counter() - start) / len(outputs))
         return any(output.report.updated for output in outputs)
 
-    def _count(self, report: Any) -> None:
+    def _count(self, report: Any, seconds: float) -> None:
+        """Add up what each rule did; where egglog's clock is too coarse, the step's time is shared out by matches."""
+        own = {name: spent.total_seconds() for name, spent in report.search_and_apply_time_per_rule.items()}
+        share = seconds / max(1, sum(report.num_matches_per_rule.values()))
+        coarse = sum(own.values()) < COARSE * seconds
         for name, matches in report.num_matches_per_rule.items():
             statistics = self.report.rules.setdefault(name.removeprefix(UNITE), RuleStatistics())
             if name.startswith(UNITE):
                 statistics.unions += matches
             else:
                 statistics.matches += matches
-            statistics.seconds += report.search_and_apply_time_per_rule[name].total_seconds()
+            statistics.seconds += share * matches if coarse else own[name]
 
     def _answer(self, stages: Sequence[str]) -> None:
         """Answer the open questions of some stages."""

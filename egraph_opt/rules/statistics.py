@@ -12,11 +12,21 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+import jax
+
+from egraph_opt.calling import Convention
+from egraph_opt.capture import capture
+from egraph_opt.cost import cost_model
+from egraph_opt.frontends import LoadedModel
 from egraph_opt.ir import Graph
+from egraph_opt.options import Options
 from egraph_opt.search import SearchOptions, search
 
 SHORT = ("time", "nodes", "iterations", "stalled")
 """Reasons to stop before everything was found."""
+
+LISTED = 12
+"""So many rules without a match are named; more are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,7 @@ class RuleRow:
         matches: how often its left side was found.
         unions: pairs of e-classes that it merged.
         nodes: e-nodes that it made first, deleted ones included.
-        seconds: search and application [s].
+        seconds: search and application, shared out by matches where the engine's clock is too coarse [s].
         used: its e-nodes in the cheapest program.
     """
 
@@ -88,7 +98,8 @@ class RuleStatistics:
                 for row in self.rows
             ]
         if self.silent:
-            lines.append(f"never matched: {', '.join(self.silent)}")
+            known = ", ".join(self.silent) if len(self.silent) <= LISTED else f"{len(self.silent)} rules"
+            lines.append(f"never matched: {known}")
         spent = ", ".join(f"{name} {part:.3f}" for name, part in sorted(self.parts.items(), key=lambda kv: -kv[1]))
         return "\n".join([*lines, f"saturation took {self.seconds:.3f} s: {spent}"])
 
@@ -125,3 +136,25 @@ def rule_statistics(
 
 def _silent(names: Sequence[str], matched: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in names if name not in matched)
+
+
+def model_statistics(model: LoadedModel, options: Options) -> RuleStatistics:
+    """What each rule does to a loaded model.
+
+    Args:
+        model: the model.
+        options: as for ``optimize``; nothing is verified or timed.
+    """
+    with model.precision():
+        captured = capture(
+            model,
+            model.example_args(),
+            {},
+            fold_constants=options.fold_constants,
+            strict=options.strict,
+            numerics=options.numerics,
+        )
+        convention = Convention(model, captured, options.frozen, (), ())
+        cost = cost_model(options.cost, jax.default_backend())
+        wanted = SearchOptions(options.active_rules(), options.numerics, options.budget, cost)
+        return rule_statistics(captured.graph, wanted, convention.frozen_positions)
