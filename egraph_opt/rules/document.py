@@ -21,7 +21,7 @@ Made from `rules/*.egg` by `python -m egraph_opt.rules.document`; do not edit. H
 
 The classes say what a rule may change: `exact` nothing, not a bit; `reassociate` rounding; `finite` what happens where
 values are infinite, not a number, or overflow. The examples are what the engine does with the rule alone to a small
-program; `→` stands between what it matched and what it made equal to it.
+program, drawn at random; `→` stands between what it matched and what it made equal to it.
 """
 
 

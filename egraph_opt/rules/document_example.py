@@ -33,8 +33,8 @@ from egraph_opt.rules.premises import read_premises
 from egraph_opt.rules.suggest_rules import plain
 from egraph_opt.rules.trial import build
 
-DRAWS = 60
-TRIES = 6_000
+DRAWS = 36
+TRIES = 4_000
 TRIED = 12
 """Instances that are run at once, the plainest first, until the rule does something worth showing."""
 

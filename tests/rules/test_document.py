@@ -18,9 +18,16 @@ def text() -> str:
     return page()
 
 
+def without_examples(page: str) -> list[str]:
+    """Lines of the page; of a rule's row what the rule file says, without the example, which is drawn at random."""
+    return [line.rsplit(" | ", 1)[0] if line.startswith("| `") else line for line in page.splitlines()]
+
+
 def test_page_is_fresh(text: str) -> None:
     command = "python -m egraph_opt.rules.document > docs/rules.md"
-    assert (ROOT / "docs/rules.md").read_text("utf-8") == text, f"run `{command}`"
+    page = (ROOT / "docs/rules.md").read_text("utf-8")
+    assert without_examples(page) == without_examples(text), f"run `{command}`"
+    assert "none found" not in page
 
 
 def test_page_names_every_rule_once(text: str) -> None:
