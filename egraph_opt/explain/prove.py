@@ -223,6 +223,8 @@ def _needed(evidence: Evidence, effort: Effort) -> list[int]:
         if steps and len(found) >= len(steps):
             break
         steps = found
+        if not steps:
+            break
         classes = _closure(evidence, steps)
     for step in reversed(steps):
         if time.perf_counter() > until:
