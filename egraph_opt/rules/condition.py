@@ -54,4 +54,5 @@ def _called(name: str, option: str, function: Callable[..., Any], types: Sequenc
     try:
         return function(*types)
     except Exception as error:  # whatever the user's function raises is what the message says
-        raise RuleError(f"{option} of {name!r}: {type(error).__name__}: {str(error).splitlines()[0:1]}") from error
+        text = (str(error).splitlines() or [""])[0]
+        raise RuleError(f"{option}= of {name!r} fails: {type(error).__name__}: {text}") from error

@@ -366,8 +366,8 @@ def _renamed(side: Side) -> str:
 
 
 def _loose(block: tuple[str, str, str]) -> str:
-    """A block with numbers as integers where they are: how they are written follows the element type."""
-    return re.sub(r"(?<=[|\"])(-?\d+)\.0(?=[\"*/])", r"\1", " ".join(block))
+    """A block with constants as integers where they are: how they are written follows the element type."""
+    return re.sub(r"(?<=\")(-?\d+)\.0(?=\")", r"\1", " ".join(block))
 
 
 def _described(shapes: Shapes, dtype: str) -> str:

@@ -23,8 +23,15 @@ from egraph_opt.ir.spec_algebra import inverse
 from egraph_opt.rules.choices import Hints, Want, choose, result_type
 from egraph_opt.rules.instances import Instance, leaves
 from egraph_opt.rules.premises import Premises, call_function, is_literal, is_term, is_variable, unquote
+from egraph_opt.rules.presets import preset
 from egraph_opt.rules.profile import MisfitError, Profile
 from egraph_opt.rules.random_specs import draw_spec
+
+TURNS = (None, "complex128", None, "int32", None, "float32", "float64", "bool", "bfloat16", None, "uint32", None)
+"""Main element types of successive instances; None leaves it to chance."""
+
+TURN_TRIES = 25
+"""Draws for an instance of the type whose turn it is."""
 
 MOST_ELEMENTS = 20_000
 """Larger instances would only be slow."""
@@ -41,6 +48,7 @@ class Maker:
     def __init__(self, premises: Premises, profile: Profile) -> None:
         self._premises, self._profile = premises, profile
         self._instance = Instance()
+        self._instance.texts.update(preset(premises, profile))
         self._known: dict[tuple[object, ...], int] = {}
         self._building: set[str] = set()
         # Open sums hold their terms by age: inputs, the oldest, would always come first.
@@ -135,7 +143,10 @@ class Maker:
         order = sorted(range(len(parts)), key=lambda i: is_term(parts[i]))
         for i in order:
             if numbers[i] is None:
-                numbers[i] = self._term(parts[i], Want(types[i].shape, types[i].dtype))
+                # A variable that stands twice was built a moment ago; whether it fits twice the type rule says.
+                built = made.tensors.get(str(parts[i])) if is_variable(parts[i]) else None
+                wanted = Want(types[i].shape, types[i].dtype)
+                numbers[i] = built if built is not None else self._term(parts[i], wanted)
         final = [n for n in numbers if n is not None]
         number = self._node(name, found, final)
         self._fits(number, want)
@@ -342,11 +353,16 @@ def draw_instances(
     """
     made: list[Instance] = []
     against: Counter[str] = Counter()
+    asked = since = 0
     for _ in range(tries):
         if len(made) == count:
             break
+        # Every kind of element type has its turn, as far as the rule takes it; so have empty tensors.
+        turn = TURNS[len(made) % len(TURNS)] if since < TURN_TRIES and not dtypes else None
+        since = since + 1 if len(made) == asked else 0
+        asked = len(made)
         try:
-            instance = Maker(premises, Profile(rng, small, dtypes)).make()
+            instance = Maker(premises, Profile(rng, small, (turn,) if turn else dtypes, len(made) % 20 == 13)).make()
         except MisfitError as misfit:
             against[str(misfit)] += 1
             continue

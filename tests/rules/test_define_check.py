@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules made of functions are checked like any other: true ones pass in every spelling, false ones do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import egraph_opt
+from egraph_opt.cli import main
+
+TRUE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
+    "associative": (lambda a, b, c: (a @ b) @ c, lambda a, b, c: a @ (b @ c), {}),
+    "trace": (lambda a, b: jnp.trace(a @ b), lambda a, b: jnp.sum(a * b.T), {}),
+    "exponentials": (lambda a, b: jnp.exp(a) * jnp.exp(b), lambda a, b: jnp.exp(a + b), {"shapes": "... n"}),
+    "maximum": (lambda x: jnp.max(-x), lambda x: -jnp.min(x), {}),
+    "mean": (lambda x: jnp.mean(x), lambda x, n: jnp.sum(x) * (1 / n), {"where": {"n": lambda x: x.size}}),
+    "condition": (lambda a, b: a @ (b @ b), lambda a, b: (a @ b) @ b, {"when": lambda a, b: a.shape[0] < b.shape[0]}),
+    "part": (lambda x, y: jnp.concatenate([x, y])[: x.shape[0]], lambda x, y: x, {"numerics": "exact"}),
+    "relu": (lambda x: jax.nn.relu(jax.nn.relu(x)), lambda x: jax.nn.relu(x), {"numerics": "exact"}),
+    "logsumexp": (
+        lambda x: jnp.log(jnp.sum(jnp.exp(x))),
+        lambda x: jax.nn.logsumexp(x),
+        {"shapes": "n", "numerics": "finite"},
+    ),
+    "variance": (
+        lambda x: jnp.mean((x - jnp.mean(x)) ** 2),
+        lambda x: jnp.mean(x**2) - jnp.mean(x) ** 2,
+        {"shapes": "n"},
+    ),
+}
+
+FALSE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
+    "commuted": (lambda a, b: a @ b, lambda a, b: b @ a, {}),
+    "missing transpose": (lambda a, b: jnp.trace(a @ b), lambda a, b: jnp.sum(a * b), {}),
+    "product of exponents": (lambda a, b: jnp.exp(a) * jnp.exp(b), lambda a, b: jnp.exp(a * b), {}),
+    "sign": (lambda x: jnp.max(-x), lambda x: jnp.min(x), {}),
+    "wrong axis": (lambda a, b: jnp.sum(a @ b, axis=0), lambda a, b: jnp.sum(a, axis=1) @ b, {"shapes": "n n"}),
+    "square root": (lambda x: jnp.sqrt(x * x), lambda x: x, {}),
+    "other part": (lambda x, y: jnp.concatenate([x, y])[: x.shape[0]], lambda x, y: y, {"shapes": "n k"}),
+    "reversed sum": (lambda x: jnp.cumsum(jnp.flip(x)), lambda x: jnp.flip(jnp.cumsum(x)), {"shapes": "n"}),
+    "halved": (lambda x: jnp.mean(x), lambda x, n: jnp.sum(x) / n, {"where": {"n": lambda x: 2 * x.size}}),
+    "not exact": (lambda a, b, c: (a + b) + c, lambda a, b, c: a + (b + c), {"numerics": "exact"}),
+}
+
+
+def rule(case: Any) -> Any:
+    left, right, options = case
+    return egraph_opt.rule(**{"name": "under-test", "numerics": "reassociate", **options})(left, right)
+
+
+@pytest.mark.parametrize("case", TRUE.values(), ids=TRUE.keys())
+def test_true(case: Any) -> None:
+    for verdict in rule(case).check():
+        assert verdict.passed, verdict
+        assert verdict.matches >= 20
+
+
+@pytest.mark.parametrize("case", FALSE.values(), ids=FALSE.keys())
+def test_false(case: Any) -> None:
+    verdicts = rule(case).check()
+    assert any(not verdict.passed and verdict.counterexample is not None for verdict in verdicts), verdicts
+
+
+def test_a_checked_rule_is_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = rule(TRUE["maximum"])
+    with pytest.raises(egraph_opt.errors.RuleError, match="was never checked"):
+        egraph_opt.optimize(lambda x: jnp.max(-x), rules=made)
+    assert all(verdict.passed for verdict in made.check())
+    egraph_opt.optimize(lambda x: jnp.max(-x), rules=made)
+
+
+def test_a_python_file_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import jax.numpy as jnp\nfrom egraph_opt import rule\n"
+        'good = rule(name="twice", numerics="exact")(lambda x: jnp.abs(jnp.abs(x)), lambda x: jnp.abs(x))\n'
+        'bad = rule(name="never", numerics="exact")(lambda x: jnp.abs(-x), lambda x: -jnp.abs(x))\n'
+    )
+    assert main(["rules", "check", str(file)]) == 1
+    out = capsys.readouterr().out
+    assert "mine.py:3: rule 'twice': ok" in out
+    assert "mine.py:4: rule 'never': refused" in out
