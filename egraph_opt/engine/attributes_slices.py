@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from jax.lax import GatherScatterMode
-
 from egraph_opt.engine.attributes import AttributeFunction, Result, ship
 from egraph_opt.engine.words import attribute_text
 from egraph_opt.ir import slices
@@ -99,10 +97,14 @@ def _dynamic_result(text: str, spec: str) -> Result:
 
 def _take_result(text: str, spec: str, indices: str) -> Result:
     held = _attrs(text)
-    if held["mode"] is GatherScatterMode.FILL_OR_DROP and held["fill_value"] is not NAN:
+    if _fills(held) and held["fill_value"] is not NAN:
         return None  # what is filled in would be computed with
     found = slices.read_result(held["axis"], parse_shape(indices)[0], spec)
     return _spread_read(*found, lambda axis: _at_axis(held, axis)) if found else None
+
+
+def _fills(held: dict[str, Any]) -> bool:
+    return str(getattr(held["mode"], "name", "")) == "FILL_OR_DROP"
 
 
 def _moved_axis(text: str, axes: str, shape: str) -> Result:
