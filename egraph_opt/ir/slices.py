@@ -87,6 +87,8 @@ def slice_of_slice(outer: str, inner: str) -> str:
                 min(b.limit, b.start + ((a.limit - 1) * b.stride + 1)),
                 a.stride * b.stride,
             )
+            if a.length
+            else Range(b.start, b.start, a.stride * b.stride)
             for a, b in zip(parse_slice(outer), parse_slice(inner), strict=True)
         ]
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -30,7 +31,9 @@ class Case:
         return Case(self.instance, inputs, self.style)
 
 
-def give_values(instance: Instance, style: Style, values: np.random.Generator, reading: Reading) -> Case:
+def give_values(
+    instance: Instance, style: Style, values: np.random.Generator, reading: Reading, near: Sequence[float] = ()
+) -> Case:
     """A case with random inputs.
 
     Args:
@@ -38,6 +41,7 @@ def give_values(instance: Instance, style: Style, values: np.random.Generator, r
         style: what kind of values.
         values: source of randomness.
         reading: how values of derived inputs are computed.
+        near: numbers that the rule names: laws fail beside them.
 
     Raises:
         EvaluationError: an operation refused its operands.
@@ -45,7 +49,7 @@ def give_values(instance: Instance, style: Style, values: np.random.Generator, r
     case = Case(instance, {}, style)
     for n in instance.inputs:
         if n not in instance.derived:
-            case.inputs[n] = draw(values, instance.nodes[n].type, style)
+            case.inputs[n] = draw(values, instance.nodes[n].type, style, near)
     for n, (spec, source) in instance.derived.items():
         back = make_node("Einsum1", spec, (source,), (instance.nodes[n].type,))
         case.inputs[n] = evaluate(back, [node_values(case, reading)[source]], reading)

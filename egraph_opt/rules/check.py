@@ -125,6 +125,7 @@ class _Run:
         self.helpers = helpers(rule)
         self.polynomial = is_polynomial(rule)
         self.dtypes = _dtypes(rule)
+        self.near = _numbers(rule)
         self.numerics = Numerics.REASSOCIATE if self.premises.open_sums else Numerics.EXACT
         self.reading = Reading.BITS if rule.numerics is Numerics.EXACT else Reading.PLAIN
         self._draws = DRAWS
@@ -165,7 +166,7 @@ class _Run:
 
     def values(self, instance: Instance) -> Case:
         """An instance with random values."""
-        return give_values(instance, self.style(instance), self._values, self.reading)
+        return give_values(instance, self.style(instance), self._values, self.reading, self.near)
 
     def cases(self, count: int, small: bool = False) -> list[Case]:
         """Instances with values."""
@@ -225,3 +226,13 @@ def _dtypes(rule: Rule) -> list[str]:
     """Element types that the rule's text names: instances are mostly of those."""
     named = [word for text in literals(rule) for word in text.replace("'", " ").split() if word in DTYPES]
     return named if any(text.split(" ")[0] in DTYPES for text in literals(rule)) else []
+
+
+def _numbers(rule: Rule) -> list[float]:
+    """Numbers of the scalar constants that the rule's text names."""
+    found: list[float] = []
+    for text in literals(rule):
+        dtype, _, number = text.partition(" ")
+        if dtype in DTYPES and number.lstrip("-")[:1].isdigit():
+            found.append(float(number))
+    return found

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ class Style(enum.Enum):
 FINITE_STYLES = (Style.PLAIN, Style.PLAIN, Style.WHOLE, Style.WIDE, Style.POSITIVE)
 
 
-def draw(random: np.random.Generator, type_: TensorType, style: Style) -> Array:
-    """Values of one input.
+def draw(random: np.random.Generator, type_: TensorType, style: Style, near: Sequence[float] = ()) -> Array:
+    """Values of one input; now and then some lie beside given numbers.
 
     Whatever the style, an input is now and then zero everywhere, or one number, or of one sign: laws that hold for most
     numbers fail there.
@@ -43,8 +44,17 @@ def draw(random: np.random.Generator, type_: TensorType, style: Style) -> Array:
         value.real, value.imag = real, imag
         return value
     if is_floating(type_.dtype):
-        return _signed(random, _real(random, shape, style, dtype), style)
+        value = _signed(random, _real(random, shape, style, dtype), style)
+        return _beside(random, value, near) if near and style is not Style.RING and random.random() < 0.5 else value
     return _integers(random, shape, style, dtype)
+
+
+def _beside(random: np.random.Generator, value: Array, near: Sequence[float]) -> Array:
+    around = [n for c in near for n in (c, -c, c - 1, c + 1, 2 * c, -2 * c, c / 2)]
+    chosen = random.choice(np.array(around), value.shape)
+    with np.errstate(all="ignore"):
+        narrow = chosen.astype(np.float32) if value.dtype.kind == "V" else chosen
+        return np.where(random.random(value.shape) < 0.5, narrow.astype(value.dtype), value)
 
 
 def _signed(random: np.random.Generator, value: Array, style: Style) -> Array:

@@ -87,12 +87,14 @@ def _compare(valuation: Valuation, rule: Rule, candidate: Candidate) -> str:
     if pair is None:
         return ""
     want, got = pair
+    if want.shape != got.shape:
+        return f"another shape: {list(got.shape)}, want {list(want.shape)}"
     if exact:
         return _described(want, got, ~same_bits(want, got), "bit for bit")
     ring = valuation.cases[origin[0]].style is Style.RING and is_polynomial(rule)
     if ring and (want.dtype.kind in "iub" or not _rounds(valuation.specs(origin[0], made))):
         return _described(want, got, differ_exactly(want, got), "in exact arithmetic")
-    type_ = valuation.type(c)
+    type_ = _type(valuation, candidate)
     assert type_ is not None
     scale = max(magnitude(want), magnitude(got), *map(valuation.scale, made.children if made else ()))
     wrong = differ(want, got, type_.dtype, scale, rule.numerics, lambda: both(Reading.WIDE))
@@ -102,9 +104,15 @@ def _compare(valuation: Valuation, rule: Rule, candidate: Candidate) -> str:
     return _described(want, got, wrong, "beyond rounding")
 
 
+def _type(valuation: Valuation, candidate: Candidate) -> TensorType | None:
+    k, n = candidate.origin
+    in_class = candidate.cls in valuation.members
+    return valuation.cases[k].instance.nodes[n].type if in_class else valuation.type(candidate.cls)
+
+
 def _mistyped(valuation: Valuation, candidate: Candidate) -> str:
     made, other = candidate.made, candidate.other
-    want = valuation.type(candidate.cls)
+    want = _type(valuation, candidate)
     if other is not None:
         got: TensorType | None = valuation.cases[other[0]].instance.nodes[other[1]].type
     else:

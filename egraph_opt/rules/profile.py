@@ -28,9 +28,12 @@ class Profile:
         rng: source of randomness.
         small: sizes up to 2 and ranks up to 2, for counterexamples that are easy to read.
         dtypes: element types to choose the main one from; all of them without it.
+        empty: some dimensions have size 0.
     """
 
-    def __init__(self, rng: random.Random, small: bool = False, dtypes: Sequence[str] = ()) -> None:
+    def __init__(
+        self, rng: random.Random, small: bool = False, dtypes: Sequence[str] = (), empty: bool = False
+    ) -> None:
         self.rng, self.small = rng, small
         kind = rng.random()
         pool = rng.choices(_SIZES, _SIZE_WEIGHTS, k=3)
@@ -40,8 +43,8 @@ class Profile:
             pool = pool[:1]
         elif kind < 0.6:
             pool = list(dict.fromkeys((2, 3) if small else rng.sample(_SIZES, 3)))
-        elif kind < 0.65 and not small:
-            pool[0] = 0
+        if empty:
+            pool = [0, *pool]
         self.sizes = pool
         self.max_rank = 2 if small else 4
         self.main = rng.choice(dtypes) if dtypes else rng.choices(DTYPES, _WEIGHTS)[0]

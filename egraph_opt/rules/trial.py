@@ -142,7 +142,7 @@ def candidates(outcome: Outcome) -> Iterator[Candidate]:
         if not members:
             origin = valuation.origin(c)
             if origin is not None:
-                yield from (Candidate(c, origin, e) for e in made if e != valuation.definition(c))
+                yield from (Candidate(c, origin, e) for e in made)
             continue
         owners = [valuation.owners(e) for e in made]
         first: dict[int, Place] = {}
