@@ -22,7 +22,7 @@ from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.search import SearchOptions, search
 
-LARGE = ("Hv, 2 layers", "Hv, 3 layers")
+LARGE = ("Hv, 1 layer", "Hv, 2 layers", "Hv, 3 layers", "Laplacian, 1 layer", "vJ", "vJ by jacrev", "Jv")
 RULES = RuleSet.shipped().admitted(Numerics.REASSOCIATE)
 
 

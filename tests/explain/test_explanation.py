@@ -79,7 +79,7 @@ def test_json_is_checked_by_the_program_alone(explanation: Explanation, tmp_path
     certificate = json.loads(file.read_text("utf-8"))
     certificate["steps"][0]["rule"] = "regroup-left-y"
     file.write_text(json.dumps(certificate), encoding="utf-8")
-    with pytest.raises(SystemExit, match="^refused: step 0: no instance of its rule$"):
+    with pytest.raises(SystemExit, match=r"^refused: step 0: no instance of its rule$"):
         main([str(file)])
 
 
