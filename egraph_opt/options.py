@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from egraph_opt.cost import CostModel
 from egraph_opt.engine import RuleSet
 from egraph_opt.engine.rule import Source
-from egraph_opt.errors import ArgumentError
+from egraph_opt.errors import ArgumentError, RuleError
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.rules.admission import refuse_unchecked
 from egraph_opt.rules.packs import source_of
@@ -61,10 +62,20 @@ class Options:
         return (RuleSet.shipped() if self.rules is None else self.rules).admitted(self.numerics)
 
     def refreshed(self) -> Options:
-        """These options with the rules as their files are now; the same object where nothing has changed."""
-        if self.source is None or not self.source.refresh():
+        """These options with the rules as their files are now; the same object where nothing has changed.
+
+        Rules that were edited and not checked are not taken: a warning says so, until they are checked.
+        """
+        if self.source is None:
             return self
-        return replace(self, rules=_admitted(self.source.rules, self.unchecked))
+        self.source.refresh()
+        if self.source.rules is self.rules or self.source.rules == self.rules:
+            return self
+        try:
+            return replace(self, rules=_admitted(self.source.rules, self.unchecked))
+        except RuleError as error:
+            warnings.warn(f"{error}; the rules as they were before are kept", stacklevel=4)
+            return self
 
 
 def make_options(**given: Any) -> Options:

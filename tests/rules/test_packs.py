@@ -107,6 +107,19 @@ def test_a_broken_edit_keeps_the_rules_and_warns_once(tmp_path: Path, recwarn: p
     assert counts(optimized) == {"abs": 2, "sign": 1}
 
 
+def test_an_unchecked_edit_waits_for_its_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    file = tmp_path / "a.egg"
+    file.write_text(pack("Abs"))
+    assert main(["rules", "check", str(file)]) == 0
+    optimized = egraph_opt.optimize(twice, rules=file, measure=False, cost="flops")
+    file.write_text(pack("Sign"))
+    with pytest.warns(UserWarning, match="rule 'twice-sign' .* was never checked; .* the rules as they were"):
+        assert counts(optimized) == {"abs": 1, "sign": 2}
+    assert main(["rules", "check", str(file)]) == 0
+    assert counts(optimized) == {"abs": 2, "sign": 1}
+
+
 def test_results_are_kept_while_nothing_changes(tmp_path: Path) -> None:
     file = tmp_path / "a.egg"
     file.write_text(pack("Abs"))
