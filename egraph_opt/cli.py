@@ -144,8 +144,9 @@ def _optimize(options: argparse.Namespace) -> int:
 
 
 def _page(result: Result) -> str:
-    explanation = result.explain() if result.report.improved else None
-    return result.report.to_html(explanation.to_html() if explanation else "")
+    from egraph_opt.explain.explanation import fragment
+
+    return result.report.to_html(fragment(result))
 
 
 def _inspect(options: argparse.Namespace) -> int:

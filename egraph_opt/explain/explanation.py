@@ -17,6 +17,9 @@ from egraph_opt.explain.summary import summary
 from egraph_opt.report import quantity
 from egraph_opt.result import Result
 
+REPORT_SECONDS = 20.0
+"""What the second search may take for the explanation in a report [s]."""
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -97,3 +100,8 @@ def explain(result: Result, seconds: float = 60.0) -> Explanation:
         result.options.active_rules(), result.options.numerics, len(result.search.saturation.growth), seconds
     )
     return Explanation(result, prove(result.before, result.after, effort, result.convention.frozen_positions))
+
+
+def fragment(result: Result) -> str:
+    """HTML of the explanation for the report, which waits less long for it; "" for a kept original."""
+    return explain(result, REPORT_SECONDS).to_html() if result.report.improved else ""
