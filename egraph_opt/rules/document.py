@@ -73,7 +73,8 @@ def _row(rule: Rule, members: list[Rule]) -> str:
     law = rule.law
     if family:
         law = law.replace(_operation(rule.name).strip("`"), "Op")
-        law = f"{law.rstrip('.')}. A family of {len(members)}: {', '.join(_operation(member.name) for member in members)}."
+        names = ", ".join(_operation(member.name) for member in members)
+        law = f"{law.rstrip('.')}. A family of {len(members)}: {names}."
     if "off" in rule.notes:
         law += f" Off: {rule.notes['off']}"
     shown = example(rule)
