@@ -295,6 +295,9 @@ class Maker:
         for one, other in self._premises.distinct:
             if isinstance(one, str) and isinstance(other, str):
                 self._differ(one, other)
+        for x, y in self._premises.open_sums:
+            if made.tensors[x] == made.tensors[y]:
+                raise MisfitError("a sum of equal terms is collected, not open")
         for name in self._premises.frozen:
             made.frozen |= leaves(made, made.tensors[name])
 
