@@ -112,7 +112,10 @@ def check_exact(seed: int) -> None:
     random = np.random.default_rng(seed)
     special = NEVER_OVERFLOWING if adds_up(graph) else SPECIAL
     for rate in (0.0, 0.08, 0.5):
-        leaves = [*(jnp.asarray(with_special(random, x, rate, special)) for x in program.arguments), *captured.constants]
+        leaves = [
+            *(jnp.asarray(with_special(random, x, rate, special)) for x in program.arguments),
+            *captured.constants,
+        ]
         want = captured.original(*leaves)
         for each in graphs:
             assert_equal(want, lower_graph(each)(leaves), zeros=True)

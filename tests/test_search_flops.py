@@ -83,6 +83,21 @@ def test_thirty_products_factor_to_three() -> None:
     assert found.saturation.nodes < 2000
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda a, b, c: a @ b + c @ b,
+        lambda a, b, c: b @ a + b @ c,
+        lambda a, b, c: c @ b - 2 * (a @ b),
+        lambda a, b, c: b @ a + b @ b,
+        lambda a, b, c: a @ c + c @ c,
+    ],
+)
+def test_factors_in_any_order_of_operands(program: Callable[..., Any]) -> None:
+    best = plan(program, [array(64, 64, seed=i) for i in range(3)]).candidates[0].graph
+    assert sum(1 for node in best if node.op == "einsum" and len(node.operands) == 2) == 1
+
+
 @pytest.mark.parametrize("count", [14, 40])
 def test_sums_do_not_grow(count: int) -> None:
     found = plan(lambda *M: total(M), [array(64, 64, seed=i) for i in range(count)])

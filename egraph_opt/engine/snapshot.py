@@ -119,9 +119,7 @@ def read_provenance(session: Session, constructors: Mapping[str, Constructor]) -
     return why
 
 
-def read_relation(
-    session: Session, constructors: Mapping[str, Constructor], name: str
-) -> frozenset[tuple[int, ...]]:
+def read_relation(session: Session, constructors: Mapping[str, Constructor], name: str) -> frozenset[tuple[int, ...]]:
     """Rows of a relation over classes, numbered as ``take`` numbers them now."""
     functions = session.functions()
     ids = _class_numbers(functions, constructors)

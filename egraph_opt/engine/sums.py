@@ -19,15 +19,15 @@ from egraph_opt.engine.snapshot import ENode
 from egraph_opt.engine.words import ADD
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import Scale, Spec, identity
-from egraph_opt.ir.spec_algebra import is_factor
+from egraph_opt.ir.spec_algebra import is_factor, swap
 
 MAX_TERMS = 200
 Terms = dict[int, Scale]
-GroupKey = tuple[str, str, int, int]
-"""Constructor, spec, position of the varying operand, class of the shared one (-1 for one operand)."""
+GroupKey = tuple[str, str, int]
+"""Constructor, spec with the varying operand first, class of the shared one (-1 for one operand)."""
 
-Group = dict[int, tuple[int, Scale]]
-"""Term -> varying operand and the factor of the product in the term."""
+Group = dict[int, tuple[int, Scale, ENode]]
+"""Term -> varying operand, the factor of the product in the term, and the product as the e-graph spells it."""
 
 
 class Reading(NamedTuple):
@@ -84,10 +84,9 @@ class Sums:
     def products(self, tree: int) -> dict[int, tuple[str, str, tuple[int, ...], Scale]]:
         """What a factored tree of the last step took terms for: number of the term -> einsum on numbers, its factor."""
         of, found = self._names.of, {}
-        for (constructor, text, position, other), members in self._taken.get(tree, ()):
-            for term, (x, scale) in members.items():
-                operands = (x,) if other < 0 else (x, other) if position == 0 else (other, x)
-                found[of(term)] = (constructor, text, tuple([of(q) for q in operands]), scale)
+        for _, members in self._taken.get(tree, ()):
+            for term, (_, scale, node) in members.items():
+                found[of(term)] = (node.constructor, node.text, tuple([of(q) for q in node.children]), scale)
         return found
 
     def _is_kept(self, terms: Terms) -> bool:
@@ -165,15 +164,16 @@ class Sums:
             for node, scale in self._products(term):
                 if node.constructor == "Einsum2":
                     x, y = node.children
-                    shared["Einsum2", node.text, 0, y].setdefault(term, (x, scale))
-                    shared["Einsum2", node.text, 1, x].setdefault(term, (y, scale))
+                    # a b and b c may stand in either order of classes: the varying operand comes first here.
+                    shared["Einsum2", node.text, y].setdefault(term, (x, scale, node))
+                    shared["Einsum2", swap(node.text), x].setdefault(term, (y, scale, node))
                 elif node.children[0] != term and _is_plain_copy(node.text):
-                    shared["Einsum1", node.text, 0, -1].setdefault(term, (node.children[0], scale))
+                    shared["Einsum1", node.text, -1].setdefault(term, (node.children[0], scale, node))
         found = []
         for key, group in shared.items():
-            if len(group) > 1 and (saving := _saving(key[0], key[1], key[2], len(group))) > 0:
+            if len(group) > 1 and (saving := _saving(key[0], key[1], len(group))) > 0:
                 found.append((-saving, *key, key, group))
-        found.sort(key=lambda item: item[:5])
+        found.sort(key=lambda item: item[:4])
         return [(key, group) for *_, key, group in found]
 
     def _products(self, term: int) -> Iterator[tuple[ENode, Scale]]:
@@ -197,15 +197,15 @@ class Sums:
         taken: list[tuple[GroupKey, Group]] = []
         for key, group in groups[start:]:
             members = {term: varying for term, varying in group.items() if term in left}
-            if len(members) < 2 or _saving(key[0], key[1], key[2], len(members)) <= 0:
+            if len(members) < 2 or _saving(key[0], key[1], len(members)) <= 0:
                 continue
             taken.append((key, members))
             inner: Terms = {}
-            for term, (x, scale) in members.items():
+            for term, (x, scale, _) in members.items():
                 inner[x] = inner.get(x, 0) + scale * left.pop(term)
             spec = Spec.parse(key[1])
             total = (
-                self._tree(sorted((self._names.of(x), k) for x, k in inner.items() if k != 0), spec.shapes[key[2]])
+                self._tree(sorted((self._names.of(x), k) for x, k in inner.items() if k != 0), spec.shapes[0])
                 if any(inner.values())
                 else None
             )
@@ -214,10 +214,7 @@ class Sums:
             if key[0] == "Einsum1":
                 parts.append((self._names.make("Einsum1", key[1], (total,)), 1))
             else:
-                other = self._names.of(key[3])
-                parts.append(
-                    (self._names.make("Einsum2", key[1], (total, other) if key[2] == 0 else (other, total)), 1)
-                )
+                parts.append((self._names.make("Einsum2", key[1], (total, self._names.of(key[2]))), 1))
         parts += [(self._names.of(t), k) for t, k in left.items() if k != 0]
         tree = self._tree(sorted(parts), shape)
         self._taken[tree] = taken
@@ -235,10 +232,10 @@ class Sums:
 
 
 @functools.cache
-def _saving(constructor: str, text: str, position: int, count: int) -> float:
+def _saving(constructor: str, text: str, count: int) -> float:
     """Operations saved when ``count`` terms share one operand [flop]; half an operation for a shared transpose."""
     spec = Spec.parse(text)
-    operand = spec.count(spec.inputs[position])
+    operand = spec.count(spec.inputs[0])
     result = spec.count(spec.output)
     if constructor == "Einsum1":
         return max((count - 1) * (result - operand), 0.5)

@@ -20,8 +20,8 @@ from benchmarks.programs.algebra import PROGRAMS, A, B, x
 from egraph_opt.capture import capture
 from egraph_opt.cost import cost_model
 from egraph_opt.engine import RuleSet
-from egraph_opt.explain.checker import check
-from egraph_opt.explain.polynomial import CertificateError
+from egraph_opt.explain.checker import Closure, check
+from egraph_opt.explain.polynomial import CertificateError, Terms
 from egraph_opt.explain.prove import Effort, prove
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.search import SearchOptions, search
@@ -172,7 +172,13 @@ def change_result(c: Certificate, draw: random.Random) -> None:
 
 
 def change_side(c: Certificate, draw: random.Random) -> None:
-    draw.choice(c["steps"])[draw.choice(("left", "right"))] = draw.randrange(len(c["terms"]))
+    """Another side; not one that the certificate proves equal, which would leave a proof."""
+    closure = Closure(Terms(c["terms"]))
+    for step in c["steps"]:
+        closure.join(step["left"], step["right"])
+    step, side = draw.choice(c["steps"]), draw.choice(("left", "right"))
+    others = [t for t in range(len(c["terms"])) if closure.find(t) != closure.find(step[side])]
+    step[side] = draw.choice(others)
 
 
 def change_operand(c: Certificate, draw: random.Random) -> None:
