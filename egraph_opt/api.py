@@ -19,7 +19,7 @@ from egraph_opt.frontends import load as load_model
 from egraph_opt.options import Options, make_options
 from egraph_opt.pipeline import plan
 from egraph_opt.result import Result
-from egraph_opt.rules.define import FunctionRule, define
+from egraph_opt.rules.define.function_rule import FunctionRule, define
 
 
 class Optimized:

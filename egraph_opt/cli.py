@@ -34,9 +34,11 @@ from egraph_opt.ir.numerics import Numerics
 from egraph_opt.options import Options, make_options
 from egraph_opt.pipeline import plan
 from egraph_opt.result import Result
-from egraph_opt.rules import check_command, lint, suggest_command
+from egraph_opt.rules.check import command as check_command
+from egraph_opt.rules.lint import run as lint
 from egraph_opt.rules.listing import list_rules
 from egraph_opt.rules.packs import load as load_rules
+from egraph_opt.rules.suggest import command as suggest_command
 
 SUFFIXES = (".jaxexport", ".stablehlo", ".mlir", ".py")
 
@@ -183,7 +185,10 @@ def _rules(options: argparse.Namespace) -> int:
             _say(line)
         return 0
     rules = load_rules(options.path) if options.path else RuleSet.shipped()
-    return _suggest_rules(options, rules) if options.action == "suggest" else _check_rules(options, rules)
+    if options.action == "suggest":
+        return _suggest_rules(options, rules)
+    with _progress() as progress:
+        return check_command.run(options, list(rules), _say, progress)
 
 
 def _suggest_rules(options: argparse.Namespace, rules: RuleSet) -> int:
@@ -216,11 +221,6 @@ def _rule_statistics(options: argparse.Namespace) -> int:
         write_atomically(options.json, found.to_json().encode())
     _say(found)
     return 0
-
-
-def _check_rules(options: argparse.Namespace, rules: RuleSet) -> int:
-    with _progress() as progress:
-        return check_command.run(options, list(rules), _say, progress)
 
 
 def _bisect(options: argparse.Namespace) -> int:

@@ -15,13 +15,13 @@ import pytest
 from jax import lax
 
 import egraph_opt
-from egraph_opt.bisect import bisect
+from egraph_opt.bisect.run import bisect
+from egraph_opt.bisect.shrink import cut, shrink
 from egraph_opt.capture import capture
 from egraph_opt.cli import main
 from egraph_opt.engine import Limits, RuleSet
 from egraph_opt.engine.rule import parse_rules
 from egraph_opt.ir import Graph
-from egraph_opt.shrink import cut, shrink
 
 A, B, U, X = np.ones((9, 9)), np.ones((9, 9)), np.ones((9, 3)), np.ones(9)
 LIMITS = Limits(seconds=60, nodes=800, iterations=6)

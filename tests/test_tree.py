@@ -88,7 +88,8 @@ def file_table() -> str:
     """Every module with the first sentence of its docstring, folder by folder."""
     lines = [MARK]
     folders = ["", "ir", "ops", "cost", "engine", "extract", "frontends", "frontends/stablehlo"]
-    folders += ["capture", "lower", "verify", "measure", "bench", "explain"]
+    folders += ["capture", "lower", "verify", "measure", "rules", "rules/check", "rules/define", "rules/lint"]
+    folders += ["rules/suggest", "explain", "bisect", "bench"]
     for folder in folders:
         lines += [f"### {folder + '/' if folder else 'egraph_opt/'}", ""]
         for path in sorted((ROOT / "egraph_opt" / folder).glob("*.py")):

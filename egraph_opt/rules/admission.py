@@ -98,7 +98,7 @@ def refuse_unchecked(rules: Iterable[Rule]) -> None:
     where = f"{first.path}:{first.line}" if first.path else "made in this process"
     raise RuleError(
         f"rule {first.name!r} ({where}){more} was never checked; "
-        f"run `egraph-opt rules check {first.path or 'FILE'}`, call `egraph_opt.rules.check.check_rules`, "
+        f"run `egraph-opt rules check {first.path or 'FILE'}`, call `egraph_opt.rules.check.run.check_rules`, "
         "or pass unchecked=True (--unchecked)"
     )
 

@@ -24,14 +24,14 @@ from egraph_opt.ir import Node, Spec, TensorType
 from egraph_opt.lower.einsum_text import product_text, signed_sum, single_text
 from egraph_opt.lower.literals import MUL, Expr, call, scalar_text
 from egraph_opt.lower.templates import text_of
-from egraph_opt.rules.cases import Case
-from egraph_opt.rules.check import helpers
-from egraph_opt.rules.draws import Style
-from egraph_opt.rules.instances import Instance
-from egraph_opt.rules.maker import draw_instances
-from egraph_opt.rules.premises import read_premises
-from egraph_opt.rules.suggest_rules import plain
-from egraph_opt.rules.trial import build
+from egraph_opt.rules.check.cases import Case
+from egraph_opt.rules.check.draws import Style
+from egraph_opt.rules.check.instances import Instance
+from egraph_opt.rules.check.maker import draw_instances
+from egraph_opt.rules.check.premises import read_premises
+from egraph_opt.rules.check.run import helpers
+from egraph_opt.rules.check.trial import build
+from egraph_opt.rules.suggest.rules import plain
 
 DRAWS = 36
 TRIES = 4_000

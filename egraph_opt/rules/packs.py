@@ -16,7 +16,7 @@ from typing import Any
 from egraph_opt.engine import Rule, RuleSet
 from egraph_opt.engine.rule import Source
 from egraph_opt.errors import ArgumentError, EgraphOptError, RuleError
-from egraph_opt.rules.define import FunctionRule
+from egraph_opt.rules.define.function_rule import FunctionRule
 
 GROUP = "egraph_opt.rules"
 """Entry points of installed packages: each gives a folder, a function that returns one, or a ``RuleSet``."""

@@ -14,7 +14,7 @@ from egraph_opt.engine.rule import parse_rules
 from egraph_opt.errors import RuleError
 from egraph_opt.options import make_options
 from egraph_opt.rules.admission import cache_path, refuse_unchecked, unchecked
-from egraph_opt.rules.check import check_rules
+from egraph_opt.rules.check.run import check_rules
 
 TEXT = ';; max(x, x) = x\n;; numerics: exact\n(rewrite (Max ?x ?x) ?x :name "mine")\n'
 

@@ -13,7 +13,7 @@ import pytest
 from egraph_opt import cli
 from egraph_opt.engine import RuleSet
 from egraph_opt.engine.rule import Rule, parse_rules
-from egraph_opt.rules.check import check_rule
+from egraph_opt.rules.check.run import check_rule
 
 TESTS = Path(__file__).parents[1]
 TRUE = list(RuleSet.load(TESTS / "true_rules"))

@@ -9,7 +9,7 @@ import pytest
 
 from egraph_opt.engine import RuleSet
 from egraph_opt.engine.rule import Rule
-from egraph_opt.rules.check import check_rule
+from egraph_opt.rules.check.run import check_rule
 
 FALSE = list(RuleSet.load(Path(__file__).parents[1] / "false_rules"))
 

@@ -7,7 +7,7 @@ import pytest
 
 from egraph_opt.engine import RuleSet
 from egraph_opt.engine.rule import Rule
-from egraph_opt.rules.check import check_rule
+from egraph_opt.rules.check.run import check_rule
 
 
 @pytest.mark.parametrize("rule", list(RuleSet.shipped()), ids=lambda rule: rule.name)

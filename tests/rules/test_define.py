@@ -15,7 +15,7 @@ import egraph_opt
 from egraph_opt import RuleSet
 from egraph_opt.engine.rule import parse_rules
 from egraph_opt.errors import RuleError
-from egraph_opt.rules.define import FunctionRule
+from egraph_opt.rules.define.function_rule import FunctionRule
 
 RANDOM = np.random.default_rng(0)
 

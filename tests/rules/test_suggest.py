@@ -13,13 +13,13 @@ from jax import lax
 from egraph_opt.engine import RuleSet
 from egraph_opt.errors import ArgumentError
 from egraph_opt.ir.numerics import Numerics
-from egraph_opt.rules.suggest import Suggestions, suggest
-from egraph_opt.rules.suggest_check import examine
-from egraph_opt.rules.suggest_enumerate import Pair, enumerate_pairs
-from egraph_opt.rules.suggest_general import generalised
-from egraph_opt.rules.suggest_operators import THEMES, custom, operators
-from egraph_opt.rules.suggest_terms import Dims, Term
-from egraph_opt.rules.suggest_verify import verify
+from egraph_opt.rules.suggest.check import examine
+from egraph_opt.rules.suggest.enumerate import Pair, enumerate_pairs
+from egraph_opt.rules.suggest.general import generalised
+from egraph_opt.rules.suggest.operators import THEMES, custom, operators
+from egraph_opt.rules.suggest.run import Suggestions, suggest
+from egraph_opt.rules.suggest.terms import Dims, Term
+from egraph_opt.rules.suggest.verify import verify
 
 RING = RuleSet(
     tuple(r for r in RuleSet.shipped() if r.ruleset in ("normalize", "contract", "distribute", "layout", "prepare"))

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a rule asks for, sorted for building an instance of it: definitions, text equations, facts, conditions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from egraph_opt.engine.attributes import FUNCTIONS, Argument, Result
+from egraph_opt.engine.compile import attribute_call
+from egraph_opt.engine.facts import DTYPE, FROZEN, NAMES, OPEN_SUM, SHAPE
+from egraph_opt.engine.rule import Rule
+from egraph_opt.engine.sexpr import Expr, Form, heads
+from egraph_opt.engine.words import words
+from egraph_opt.errors import EgraphOptError
+from egraph_opt.rules.check.profile import MisfitError
+
+TYPE_FACTS = (SHAPE, DTYPE)
+
+
+@dataclass(slots=True)
+class Premises:
+    """The facts of one rule by what they say.
+
+    Args:
+        definitions: of a tensor variable, the terms that it must equal.
+        roots: terms to build, in order; a fact that is a bare term has a variable of its own.
+        equations: ``(wanted, call)`` of attribute functions; ``wanted`` is None for a guard.
+        types: ``(fact, wanted, variable)``: shape or element type of a tensor.
+        frozen: tensors that must be frozen.
+        open_sums: pairs whose sum must be open to rules.
+        distinct: pairs that must differ.
+        same: pairs of texts that must agree.
+    """
+
+    definitions: dict[str, list[Form]] = field(default_factory=lambda: defaultdict(list))
+    roots: list[str] = field(default_factory=list)
+    equations: list[tuple[Expr | None, Form]] = field(default_factory=list)
+    types: list[tuple[str, Expr, str]] = field(default_factory=list)
+    frozen: list[str] = field(default_factory=list)
+    open_sums: list[tuple[str, str]] = field(default_factory=list)
+    distinct: list[tuple[Expr, Expr]] = field(default_factory=list)
+    same: list[tuple[str, str]] = field(default_factory=list)
+
+    def letters_of(self, text: str) -> str | None:
+        """Letters that a condition wants of a spec variable, if it names them."""
+        return self._wanted("letters", text)
+
+    def scale_of(self, text: str) -> str | None:
+        """Factor that a condition wants of a spec variable, if it names it."""
+        return self._wanted("scale-of", text)
+
+    def _wanted(self, function: str, text: str) -> str | None:
+        for wanted, call in self.equations:
+            if call[0] == function and call[1] == text and isinstance(wanted, str) and is_literal(wanted):
+                return unquote(wanted)
+        return None
+
+
+def read_premises(rule: Rule) -> Premises:
+    """The facts of a rule, sorted."""
+    found = Premises()
+    for number, fact in enumerate(rule.facts):
+        if not isinstance(fact, Form) or not fact:
+            continue
+        if fact[0] == "=" and len(fact) == 3:
+            _equation(found, fact[1], fact[2], number)
+        elif fact[0] == "!=" and len(fact) == 3:
+            found.distinct.append((fact[1], fact[2]))
+        elif fact[0] == FROZEN:
+            found.frozen.append(str(fact[1]))
+        elif fact[0] == OPEN_SUM:
+            found.open_sums.append((str(fact[1]), str(fact[2])))
+        elif is_term(fact):
+            _define(found, f"?fact{number}", fact)
+        elif attribute_call(fact):
+            found.equations.append((None, fact))
+    return found
+
+
+def _equation(found: Premises, left: Expr, right: Expr, number: int) -> None:
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, Form) and one and one[0] in TYPE_FACTS:
+            if isinstance(other, Form) and other and other[0] == one[0]:
+                shared = f"?type{number}"
+                found.types += [(str(one[0]), shared, str(one[1])), (str(one[0]), shared, str(other[1]))]
+            else:
+                found.types.append((str(one[0]), other, str(one[1])))
+            return
+        if isinstance(one, Form) and attribute_call(one):
+            found.equations.append((other, one))
+            return
+    if is_term(left) and is_term(right):
+        for side in (left, right):
+            _define(found, f"?fact{number}", side)
+        return
+    for one, other in ((left, right), (right, left)):
+        if isinstance(one, str) and is_term(other):
+            _define(found, one, other)
+            return
+    if isinstance(left, str) and isinstance(right, str):
+        found.same.append((left, right))
+
+
+def _define(found: Premises, name: str, term: Expr) -> None:
+    assert isinstance(term, Form)
+    if name not in found.roots:
+        found.roots.append(name)
+    found.definitions[name].append(term)
+
+
+def is_term(expr: Expr) -> bool:
+    """Whether an expression is a constructor applied to something."""
+    return isinstance(expr, Form) and bool(expr) and expr[0] in words()
+
+
+def is_variable(expr: Expr) -> bool:
+    """Whether an expression is a pattern variable."""
+    return isinstance(expr, str) and expr.startswith("?")
+
+
+def is_literal(expr: Expr) -> bool:
+    """Whether an expression is quoted text."""
+    return isinstance(expr, str) and expr.startswith('"')
+
+
+def unquote(text: str) -> str:
+    """Content of quoted text."""
+    return text[1:-1].replace('\\"', '"')
+
+
+def call_function(call: Form, arguments: Sequence[Argument]) -> Result:
+    """Result of an attribute function's call: the output it names, or None where it is undefined.
+
+    Raises:
+        MisfitError: the function refuses its arguments.
+    """
+    found = attribute_call(call)
+    assert found is not None
+    function, output, _ = found
+    try:
+        result = FUNCTIONS[function.name].call(*arguments)
+    except (EgraphOptError, ValueError, AssertionError, KeyError, IndexError) as error:
+        raise MisfitError(f"{call} refuses its arguments: {error}") from None
+    if isinstance(result, str) or result is None or isinstance(result, bool):
+        return result
+    return result.get(output)
+
+
+def unknown_heads(rule: Rule) -> list[str]:
+    """Words that a rule's facts begin with and that are nothing known; what egglog has itself is no word of letters."""
+    known = {*words(), *NAMES, "ordering-max", "ordering-min", "guard", "or", "and", "not"}
+    found = sorted({head for fact in rule.facts for head in heads(fact)} - known)
+    return [h for h in found if h[:1].isalpha() and h.partition(".")[0] not in FUNCTIONS]
+
+
+def constructors(rule: Rule) -> set[str]:
+    """Constructors that a rule reads or makes."""
+    found: set[str] = set()
+
+    def walk(expr: Expr) -> None:
+        if isinstance(expr, Form):
+            if is_term(expr):
+                found.add(str(expr[0]))
+            for item in expr:
+                walk(item)
+
+    for part in (*rule.facts, *rule.actions):
+        walk(part)
+    return found
+
+
+def literals(rule: Rule) -> list[str]:
+    """Quoted texts in a rule."""
+    found: list[str] = []
+
+    def walk(expr: Expr) -> None:
+        if isinstance(expr, Form):
+            for item in expr:
+                walk(item)
+        elif is_literal(expr):
+            found.append(unquote(expr))
+
+    for part in (*rule.facts, *rule.actions):
+        walk(part)
+    return found

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Texts of a random instance that the conditions of a rule made of functions fix together.
+
+A nest of einsums names the sizes that its letters must share, so specs drawn apart from each other would hardly ever
+fit. Here the sizes are drawn first, and specs, shapes and constants follow from them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from egraph_opt.engine.attributes import FUNCTIONS
+from egraph_opt.engine.sexpr import Form
+from egraph_opt.ir.bindings import Binding
+from egraph_opt.ir.nests import Nest, Tree
+from egraph_opt.ir.spec import Scale, canonical
+from egraph_opt.rules.check.premises import Premises, is_literal, is_variable, unquote
+from egraph_opt.rules.check.profile import DTYPES, Profile
+
+_NEST = re.compile(r"nest\d+")
+_NAME = re.compile(r"[A-Za-z]\w*")
+
+
+def preset(premises: Premises, profile: Profile) -> dict[str, str]:
+    """Values of text variables that go together; empty for a rule without nests and named shapes.
+
+    Args:
+        premises: what the rule asks for.
+        profile: random choices.
+    """
+    calls = [call for _, call in premises.equations]
+    nests = [(unquote(str(call[1])), [str(s) for s in call[2:]]) for call in calls if _NEST.fullmatch(str(call[0]))]
+    shapes = [(unquote(str(call[1])), str(call[2])) for call in calls if call[0] == "bind-shape"]
+    if not nests and not shapes:
+        return {}
+    texts = [*(part for text, _ in nests for part in Nest.parse(text).sizes.values()), *(dims for dims, _ in shapes)]
+    binding = Binding({name: profile.size() for text in texts for name in _NAME.findall(text)})
+    found: dict[str, str] = {}
+    for text, variables in nests:
+        specs = nest_specs(text, binding, profile)
+        found.update(dict(zip(variables, specs, strict=True)) if specs else {})
+    for dims, variable in shapes:
+        sizes = [binding.size(dim) for dim in dims.split(",") if dim]
+        if None not in sizes:
+            found[variable] = ",".join(map(str, sizes)) or "scalar"
+    found.update(_constants(calls, binding, found, profile))
+    return found
+
+
+def nest_specs(text: str, binding: Binding, profile: Profile) -> list[str] | None:
+    """Specs in reading order of a random term that matches a nest pattern; None where a size is unknown."""
+    nest = Nest.parse(text)
+    table = {c: binding.size(name) for c, name in nest.sizes.items()}
+    scale = binding.value(nest.scale)
+    sizes = {c: n for c, n in table.items() if n is not None}
+    if scale is None or len(sizes) < len(table):
+        return None
+    orders: dict[str, list[int]] = {}
+    words = []
+    for name, word in zip(nest.names, nest.words, strict=True):
+        order = orders.setdefault(name, profile.rng.sample(range(len(word)), len(word))) if name else range(len(word))
+        words.append("".join(word[i] for i in order))
+    output = nest.output
+    if nest.any_order:
+        output = "".join(profile.rng.sample(output, len(output)))
+    found: list[str] = []
+    _visit(nest.tree, words, output, scale, sizes, found)
+    return found
+
+
+def _visit(
+    tree: Tree,
+    words: Sequence[str],
+    needed: str,
+    scale: Scale,
+    sizes: Mapping[str, int],
+    found: list[str],
+    top: bool = True,
+) -> str:
+    """Letters of a subtree's result; ``needed`` is the result itself at the top, what is still read below."""
+    if isinstance(tree, int):
+        return words[tree]
+    place = len(found)
+    found.append("")
+    inputs = []
+    for i, child in enumerate(tree):
+        others = "".join(_letters(other, words) for j, other in enumerate(tree) if j != i)
+        inputs.append(_visit(child, words, needed + others, 1, sizes, found, False))
+    held = "".join(dict.fromkeys("".join(inputs)))
+    output = needed if top else "".join(c for c in held if c in needed)
+    found[place] = canonical(inputs, output, sizes, scale)
+    return output
+
+
+def _letters(tree: Tree, words: Sequence[str]) -> str:
+    return words[tree] if isinstance(tree, int) else "".join(_letters(child, words) for child in tree)
+
+
+def _constants(calls: Sequence[Form], binding: Binding, found: Mapping[str, str], profile: Profile) -> dict[str, str]:
+    """Element type and scalar constants."""
+    made: dict[str, str] = {}
+    dtype = ""
+    for call in calls:
+        if call[0] == "one-of" and is_variable(call[1]) and is_literal(call[2]):
+            words = [w for w in unquote(str(call[2])).split() if w in DTYPES]
+            dtype = profile.rng.choice(words) if words else ""
+            made.update({str(call[1]): dtype} if dtype else {})
+    for call in calls:
+        if call[0] == "is-number" and is_variable(call[1]):
+            value = FUNCTIONS["number"].call(dtype or profile.main, unquote(str(call[2])))
+        elif call[0] == "is-value" and is_variable(call[1]):
+            value = FUNCTIONS["number-of"].call(dtype or profile.main, str(binding), unquote(str(call[3])))
+        else:
+            continue
+        made.update({str(call[1]): value} if isinstance(value, str) else {})
+    return {name: text for name, text in made.items() if name not in found}

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One side of a rule made of functions: the same graph at two sets of sizes, read as expressions of their names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from egraph_opt.engine.words import head
+from egraph_opt.errors import RuleError
+from egraph_opt.ir import Graph
+from egraph_opt.ir.attrs import format_attr
+from egraph_opt.ops import Trait, get_op
+from egraph_opt.rules.define.sizes import Sizes
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a rule, captured at two sets of sizes.
+
+    Args:
+        first: graph at the first sizes.
+        second: the same graph at the second ones.
+        sizes: their names.
+    """
+
+    first: Graph
+    second: Graph
+    sizes: Sizes
+
+    @property
+    def root(self) -> int:
+        """Number of the result."""
+        return self.first.outputs[0]
+
+    def is_elementwise(self, n: int) -> bool:
+        """Whether the node is an operation on each element alone."""
+        return Trait.ELEMENTWISE in get_op(self.first.nodes[n].op).traits
+
+    def rank(self, n: int) -> int:
+        """Number of dimensions of a node."""
+        return len(self.first.nodes[n].type.shape)
+
+    def name(self, n: int) -> str:
+        """Name of the input that a node is."""
+        index = self.first.nodes[n].attr("index")
+        return str(self.first.names[index])
+
+    def dims(self, n: int) -> str:
+        """Sizes of a node's dimensions, as expressions."""
+        shapes = (graph.nodes[n].type.shape for graph in (self.first, self.second))
+        return ",".join(self.expression(a, b) for a, b in zip(*shapes, strict=True))
+
+    def expression(self, a: int, b: int) -> str:
+        """A size as an expression.
+
+        Raises:
+            RuleError: it is none of the named sizes.
+        """
+        found = self.sizes.expression(a, b)
+        if found is None:
+            raise RuleError(f"a size of {a} where the sizes are {dict(self.sizes.at())} is no simple expression")
+        return found
+
+    def factor(self, a: float, b: float) -> str:
+        """A factor as an expression.
+
+        Raises:
+            RuleError: it is no number times or over sizes.
+        """
+        found = self.sizes.factor(a, b)
+        if found is None:
+            raise RuleError(f"a factor of {a:.6g} where the sizes are {dict(self.sizes.at())} is no simple expression")
+        return found
+
+    def number(self, n: int) -> tuple[str, bool]:
+        """Value of a scalar constant, as text or as an expression of sizes, and whether it is the latter.
+
+        Raises:
+            RuleError: it is an array, or no simple expression.
+        """
+        first, second = self.first.nodes[n], self.second.nodes[n]
+        if first.type.shape:
+            raise RuleError("an array of numbers cannot stand in a rule; make it of sizes, as jnp.eye does")
+        a, b = (_real(node.attr("value")) for node in (first, second))
+        if repr(a) == repr(b):
+            return format_attr(a), False
+        if a == int(a) and b == int(b) and (found := self.sizes.expression(int(a), int(b))):
+            return found, True
+        return self.factor(a, b), True
+
+    def text(self, n: int) -> tuple[str, str | None]:
+        """Constructor of a node and its text, with expressions in braces; None for an op without one.
+
+        Raises:
+            RuleError: rules cannot speak of the node.
+        """
+        node, other = self.first.nodes[n], self.second.nodes[n]
+        heads = head(node), head(other)
+        if heads[0] is None or heads[1] is None:
+            raise RuleError(f"operation {node.op!r} as it is used here cannot stand in a rule")
+        if not heads[0][1]:
+            return heads[0][0], None
+        found = self.sizes.text(heads[0][1][0], heads[1][1][0])
+        if found is None:
+            raise RuleError(f"{node.op}[{heads[0][1][0]}]: its attributes are no simple expressions of the sizes")
+        return heads[0][0], found
+
+
+def _real(value: Any) -> Any:
+    return value.real if isinstance(value, complex) and value.imag == 0 else value
