@@ -14,6 +14,7 @@ from egraph_opt.explain.checker import check
 from egraph_opt.explain.polynomial import CertificateError
 from egraph_opt.explain.prove import Effort, Proof, prove
 from egraph_opt.explain.summary import summary
+from egraph_opt.explain.terms import program_lines
 from egraph_opt.report import quantity
 from egraph_opt.result import Result
 
@@ -54,9 +55,12 @@ class Explanation:
         return json.dumps(self.certificate, indent=1)
 
     def check(self) -> str:
-        """Replay the certificate; what is wrong with it, "" when it holds."""
+        """Replay the certificate, for the programs of this result; what is wrong with it, "" when it holds."""
         if self.certificate is None:
             return f"no certificate: {self.proof.reason}"
+        for side, graph in (("before", self.result.before), ("after", self.result.after)):
+            if self.certificate[side]["program"] != program_lines(graph):
+                return f"the certificate speaks of another program {side}"
         try:
             check(self.certificate)
         except CertificateError as error:

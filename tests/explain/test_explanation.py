@@ -119,3 +119,11 @@ def test_without_a_certificate_it_says_so(explanation: Explanation) -> None:
     assert "No certificate" in none.to_html()
     with pytest.raises(EgraphOptError, match="no certificate"):
         none.to_json()
+
+
+def test_a_certificate_of_other_programs_is_no_explanation(explanation: Explanation) -> None:
+    other = planned(lambda a, b, v: ((a @ b) @ (2 * v), a - b)).explain()
+    assert not explanation.check()
+    assert not other.check()
+    mixed = Explanation(explanation.result, other.proof)
+    assert mixed.check() == "the certificate speaks of another program before"
