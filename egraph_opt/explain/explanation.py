@@ -18,7 +18,7 @@ from egraph_opt.explain.terms import program_lines
 from egraph_opt.report import quantity
 from egraph_opt.result import Result
 
-REPORT_SECONDS = 20.0
+REPORT_SECONDS = 30.0
 """What the second search may take for the explanation in a report [s]."""
 
 
@@ -101,7 +101,11 @@ def explain(result: Result, seconds: float = 60.0) -> Explanation:
         seconds: what the second search may take [s].
     """
     effort = Effort(
-        result.options.active_rules(), result.options.numerics, len(result.search.saturation.growth), seconds
+        result.options.active_rules(),
+        result.options.numerics,
+        len(result.search.saturation.growth),
+        seconds,
+        likely=frozenset(result.report.rules_fired),
     )
     return Explanation(result, prove(result.before, result.after, effort, result.convention.frozen_positions))
 
