@@ -37,8 +37,8 @@ class Effort:
 
     Args:
         rules: rules of the search, as it admitted them.
-        likely: names of rules that made the result: a search with these alone, which grows less, is tried where one with
-            all rules ends at a limit.
+        likely: names of rules that made the result: a search with these alone, which grows less, is tried where one
+            with all rules ends at a limit.
         numerics: its class.
         iterations: how many it made.
         seconds: wall clock of the explaining saturation, and of making the proof shorter [s].
