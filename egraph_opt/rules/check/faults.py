@@ -160,7 +160,10 @@ def _described(want: Array, got: Array, wrong: Array, how: str) -> str:
         return ""
     place = tuple(int(i) for i in places[0][: want.ndim])
     at = f" at [{', '.join(map(str, place))}]" if place else ""
-    before, after = _number(np.asarray(want[place])), _number(np.asarray(got[place]))
+    pair = np.asarray(want[place]), np.asarray(got[place])
+    before, after = map(_number, pair)
+    if before == after:
+        before, after = (repr(value.item()) for value in pair)  # they differ in the last bits
     return f"values differ {how}: {before} before, {after} after{at}"
 
 
