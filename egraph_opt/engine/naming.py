@@ -28,6 +28,11 @@ class Names:
             if number < self._number.get(c, 1 << 60):
                 self._number[c] = number
 
+    @property
+    def made(self) -> int:
+        """Number of e-nodes that are to be loaded."""
+        return len(self._made)
+
     def of(self, c: int) -> int:
         """A number of the class, which must have a definition; always the same one while it has that number."""
         if c not in self._number:

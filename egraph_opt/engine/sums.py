@@ -22,6 +22,9 @@ from egraph_opt.ir.spec import Scale, Spec, identity
 from egraph_opt.ir.spec_algebra import is_factor, swap
 
 MAX_TERMS = 200
+MAX_MADE = 3_000
+"""E-nodes that one step may make; the sums that are left have their turn in the next one."""
+
 Terms = dict[int, Scale]
 GroupKey = tuple[str, str, int]
 """Constructor, spec with the varying operand first, class of the shared one (-1 for one operand)."""
@@ -60,6 +63,8 @@ class Sums:
         for c, nodes in enumerate(snapshot.classes):
             if not any(node.constructor == ADD for node in nodes) or snapshot.types[c] is None:
                 continue  # a class without a well-founded e-node is of no use to anyone
+            if names.made > MAX_MADE:
+                break
             terms = self._terms(c)
             if len(terms) > MAX_TERMS or not self._is_kept(terms):
                 continue
