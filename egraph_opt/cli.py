@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import math
 import os
 import signal
 import sys
@@ -24,6 +23,7 @@ import jax
 
 from egraph_opt.api import load
 from egraph_opt.bench.options import add_arguments as add_bench_arguments
+from egraph_opt.bench.options import seconds
 from egraph_opt.capture import capture
 from egraph_opt.cost import Device, Roofline
 from egraph_opt.engine import RuleSet
@@ -321,16 +321,6 @@ def _check_writable(flag: str, path: Path) -> None:
         raise OutputError(f"{flag} {path}: folder {folder} cannot be written ({error.strerror})") from error
 
 
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"want seconds, a number >= 0, got {text!r}")
-    return value
-
-
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> Any:
         """One line, status 2."""
@@ -345,7 +335,7 @@ def _parser() -> argparse.ArgumentParser:
     model = _Parser(add_help=False)
     model.add_argument("model", metavar="MODEL", type=Path, help=".jaxexport, .stablehlo or .mlir")
     search = _Parser(add_help=False)
-    search.add_argument("--budget", type=_seconds, metavar="S", help="seconds of search (default 2)")
+    search.add_argument("--budget", type=seconds, metavar="S", help="seconds of search (default 2)")
     search.add_argument("--numerics", default="reassociate", metavar="CLASS", help="exact, reassociate or finite")
     search.add_argument(
         "--rules", action="append", metavar="PATH", help="rule file, folder or installed pack, beside the shipped rules"

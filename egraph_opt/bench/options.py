@@ -24,10 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--list", action="store_true", help="list suites and cases, run nothing")
     parser.add_argument("--frozen", action="append", default=[], metavar="ARG", help="argument that keeps its value")
-    parser.add_argument("--budget", type=_seconds, default=2.0, metavar="S", help="seconds of search (default 2)")
+    parser.add_argument("--budget", type=seconds, default=2.0, metavar="S", help="seconds of search (default 2)")
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A duration given on the command line [s]."""
     try:
         value = float(text)
     except ValueError:

@@ -29,7 +29,7 @@ def apply_laws(evidence: Evidence, numerics: Numerics) -> None:
     for _ in range(ROUNDS):
         if evidence.done():
             return
-        near += _round(evidence, numerics, _reach(evidence, near))
+        near += _round(evidence, numerics, set(evidence.table.reach(near)))
 
 
 def _round(evidence: Evidence, numerics: Numerics, near: set[int]) -> list[int]:
@@ -62,18 +62,6 @@ def _round(evidence: Evidence, numerics: Numerics, near: set[int]) -> list[int]:
 
 def _is_elementwise(row: Term) -> bool:
     return row.op in all_ops() and Trait.ELEMENTWISE in all_ops()[row.op].traits and bool(row.types[0].shape)
-
-
-def _reach(evidence: Evidence, roots: Sequence[int]) -> set[int]:
-    """Terms and all that they hold."""
-    seen: set[int] = set()
-    stack = list(roots)
-    while stack:
-        t = stack.pop()
-        if t not in seen:
-            seen.add(t)
-            stack += evidence.table.rows[t].args
-    return seen
 
 
 def _emit(evidence: Evidence, t: int, args: Sequence[int], numerics: Numerics) -> int:

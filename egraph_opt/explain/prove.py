@@ -260,7 +260,7 @@ def _closure(evidence: Evidence, steps: Sequence[int]) -> Congruence:
     """Classes of the terms of the goals and some equations, by these alone."""
     equations = [evidence.equations[s] for s in steps]
     sides = [t for e in equations for t in (e.left, e.right)]
-    classes = Congruence(evidence.table, _reach(evidence, [*(t for goal in evidence.goals for t in goal), *sides]))
+    classes = Congruence(evidence.table, evidence.table.reach([*(t for goal in evidence.goals for t in goal), *sides]))
     for step, equation in zip(steps, equations, strict=True):
         classes.merge(equation.left, equation.right, step)
     return classes
@@ -276,7 +276,7 @@ def _new_ones(evidence: Evidence, steps: Sequence[int]) -> list[int]:
     sides = [t for e in equations for t in (e.left, e.right)]
     bound = [b for e in equations for b in e.bindings.values() if isinstance(b, int)]
     goals = [t for goal in evidence.goals for t in goal]
-    classes = Congruence(evidence.table, _reach(evidence, [*goals, *sides, *bound]))
+    classes = Congruence(evidence.table, evidence.table.reach([*goals, *sides, *bound]))
     kept = []
     for step, equation in zip(steps, equations, strict=True):
         if classes.find(equation.left) != classes.find(equation.right):
@@ -285,25 +285,13 @@ def _new_ones(evidence: Evidence, steps: Sequence[int]) -> list[int]:
     return kept
 
 
-def _reach(evidence: Evidence, roots: Sequence[int]) -> list[int]:
-    """What terms hold, in order of their numbers: operands come first."""
-    seen: set[int] = set()
-    stack = list(roots)
-    while stack:
-        t = stack.pop()
-        if t not in seen:
-            seen.add(t)
-            stack += evidence.table.rows[t].args
-    return sorted(seen)
-
-
 def _certificate(
     evidence: Evidence, ends: Sequence[Sequence[int]], steps: Sequence[int]
 ) -> tuple[Certificate, dict[int, int]]:
     equations = [evidence.equations[s] for s in steps]
     bound = [v for e in equations for v in e.bindings.values() if isinstance(v, int)]
     sides = [t for e in equations for t in (e.left, e.right)]
-    numbers = _reach(evidence, [*(t for end in ends for t in end), *sides, *bound])
+    numbers = evidence.table.reach([*(t for end in ends for t in end), *sides, *bound])
     place = {t: n for n, t in enumerate(numbers)}
     table = evidence.table.json(numbers)
     terms = Terms(table)

@@ -50,6 +50,17 @@ class TermTable:
             place.append(self.node(node, [place[q] for q in node.operands]))
         return place
 
+    def reach(self, roots: Iterable[int]) -> list[int]:
+        """Terms and all that they hold, in order of their numbers: operands come first."""
+        seen: set[int] = set()
+        stack = list(roots)
+        while stack:
+            t = stack.pop()
+            if t not in seen:
+                seen.add(t)
+                stack += self.rows[t].args
+        return sorted(seen)
+
     def json(self, numbers: Sequence[int]) -> list[Any]:
         """Rows of some terms, which hold their operands, as a certificate tells them."""
         place = {t: n for n, t in enumerate(numbers)}
