@@ -3,7 +3,7 @@
 
 A ball grows from a random needed class along the edges of the e-graph. The restricted table is reduced against the
 incumbent, bounded by its relaxation and, if an improvement is still possible, branched on. Balls grow while they are
-solved easily. Balls and restarts of the local search take turns, as either finds what the other does not. Also here:
+solved easily. Balls and local searches begun anew share the time, as either finds what the other does not. Also here:
 the local search guided by a relaxed point.
 """
 
@@ -16,7 +16,7 @@ from egraph_opt.extract.choice import UNDERIVED, Extraction, record, selected
 from egraph_opt.extract.local_search import Local, improve
 from egraph_opt.extract.program import Program
 from egraph_opt.extract.reduction import reduce
-from egraph_opt.extract.restarts import Restarts
+from egraph_opt.extract.restarts import Fresh
 from egraph_opt.extract.smaller import trimmed
 from egraph_opt.extract.solver import Floats
 from egraph_opt.extract.table import Table
@@ -58,7 +58,7 @@ def search_neighbourhoods(
         report: called with every new best.
     """
     rng = random.Random(seed)
-    restarts = Restarts(table, (seed, STREAM))
+    fresh = Fresh(table, (seed, STREAM))
     near = _neighbours(table)
     size = float(FIRST_SIZE)
     last = time.perf_counter()
@@ -68,18 +68,21 @@ def search_neighbourhoods(
         if not centres:
             break
         ball = _ball(near, rng, rng.choice(centres), int(size))
-        end = min(deadline, time.perf_counter() + SLICE_SECONDS)
+        begun = time.perf_counter()
+        end = min(deadline, begun + SLICE_SECONDS)
         found = _solve(table, best, needed, ball, end)
         if found is not None:
             best, last = found, time.perf_counter()
             if report is not None:
                 report(best)
         size = max(SMALLEST, size * 0.9) if time.perf_counter() >= end else min(LARGEST, size * 1.03)
-        found = restarts.attempt(best, deadline)
-        if found.cost < best.cost * BETTER:
-            best, last = found, time.perf_counter()
-            if report is not None:
-                report(best)
+        until = min(deadline, time.perf_counter() + 2.0 * (time.perf_counter() - begun))
+        while time.perf_counter() < until:
+            found = fresh.attempt(deadline)
+            if found.cost < best.cost * BETTER:
+                best, last = found, time.perf_counter()
+                if report is not None:
+                    report(best)
     return best
 
 

@@ -4,6 +4,7 @@
 Two kinds take turns. Area flow divides the value of a class by the number of its readers in the incumbent, so that what
 is shared looks cheap. The other keeps most of the incumbent and opens a random part again. All but the first work on
 prices with log-normal noise. Restarts end when the best has not moved for a while (``patience``) or at the deadline.
+Searches that begin anew (``Fresh``) end in other basins than the one the incumbent lies in.
 """
 
 import time
@@ -19,6 +20,7 @@ from egraph_opt.extract.tree import Tree, cheapest_tree
 
 NOISE = (0.3, 0.6, 0.1)
 REOPENED = (0.05, 0.15, 0.3, 0.5)
+FRESH_NOISE, FRESH_PATIENCE = 1.0, 15
 
 
 def reader_counts(table: Table, choice: Sequence[int]) -> list[float]:
@@ -61,6 +63,29 @@ class Restarts:
         keep = (rng.random(len(needed)) > REOPENED[count // 2 % len(REOPENED)]).tolist()
         fixed = {c: best.choice[c] for c, kept in zip(needed, keep, strict=True) if kept}
         return cheapest_tree(table, costs, fixed=fixed)
+
+
+class Fresh:
+    """Restarts around a choice of their own, which begins anew from a noisy tree when it has not moved for a while."""
+
+    def __init__(self, table: Table, seed: int | tuple[int, ...]) -> None:
+        self.restarts = Restarts(table, seed)
+        self.here: Local | None = None
+        self.idle = 0
+
+    def attempt(self, deadline: float) -> Local:
+        """One more local search; -> the best since the last beginning."""
+        if self.here is None or self.idle >= FRESH_PATIENCE:
+            table = self.restarts.table
+            noise = self.restarts.rng.lognormal(0.0, FRESH_NOISE, len(table.cost))
+            tree = cheapest_tree(table, (np.array(table.cost) * noise).tolist())
+            self.here, self.idle = improve(table, tree.choice, tree.order, deadline), 0
+            return self.here
+        found = self.restarts.attempt(self.here, deadline)
+        self.idle += 1
+        if found.cost < self.here.cost * (1.0 - SMALLEST_STEP):
+            self.here, self.idle = found, 0
+        return self.here
 
 
 def restart(
