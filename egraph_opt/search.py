@@ -33,9 +33,9 @@ FREE = 1e-6
 WATCH_SECONDS = 0.02
 """Extraction time when the price of the best program is watched during saturation [s]."""
 
-EXTRACT_SECONDS = 0.06
+EXTRACT_SECONDS = 0.04
 EXTRACT_SECONDS_PER_NODE = 2e-5
-SECOND_SHARE = 0.4
+SECOND_SHARE = 0.3
 """Extraction time by size of the e-graph, where the budget allows it [s]; the further candidates get a share of it."""
 
 SMALL = 1
