@@ -14,16 +14,16 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from egraph_opt.engine.attributes import FUNCTIONS
-from egraph_opt.engine.compile import UNITE, Constructor, active, compile_rules, mentioned
-from egraph_opt.engine.encode import Encoder, declarations, loaders
+from egraph_opt.engine.compile import UNITE, Constructor
+from egraph_opt.engine.encode import Encoder
 from egraph_opt.engine.facts import NAMES, Facts, absent
 from egraph_opt.engine.limits import Clock, Limits, RuleStatistics, SaturationReport
 from egraph_opt.engine.naming import Names
-from egraph_opt.engine.rule import Rule, RuleSet
-from egraph_opt.engine.session import Row, Session
+from egraph_opt.engine.prepared import give_back, lease, prepare, spoken
+from egraph_opt.engine.rule import RuleSet
+from egraph_opt.engine.session import Row
 from egraph_opt.engine.snapshot import ENode, Snapshot, read_joined, read_provenance, take
 from egraph_opt.engine.sums import Sums
-from egraph_opt.engine.words import vocabulary
 from egraph_opt.errors import EngineError
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
@@ -71,36 +71,18 @@ class Saturation:
         self._lap = 0.0
         self.clock = Clock(limits.seconds)
         self.report = SaturationReport()
-        words = vocabulary()
-        spoken = {h for rule in rules for part in mentioned(rule) for h in part if h in words}
-        self.encoder = Encoder(spoken)
+        self.encoder = Encoder(spoken(rules))
         tables, self.numbers = self.encoder.rows(graph)
-        present = set(self.encoder.constructors)
-        self.rules: list[Rule] = active(rules, present, words, absent(frozen))
-        heads = {h for rule in self.rules for part in mentioned(rule) for h in part}
-        made = heads & set(words)
-        self._facts = facts = Facts(graph, self.numbers, frozen, NAMES & heads)
-        self.constructors: dict[str, Constructor] = {
-            **{name: words.get(name) or self.encoder.constructors[name] for name in sorted(present)},
-            **{name: words[name] for name in sorted(made | {"Einsum1", "Add"})},
-        }
-        self.session = Session()
+        prepared = prepare(rules, self.encoder.constructors, absent(frozen), count_unions)
+        self.rules, self._program = prepared.rules, prepared.program
+        self.constructors: dict[str, Constructor] = dict(prepared.constructors)
+        self._facts = facts = Facts(graph, self.numbers, frozen, NAMES & prepared.heads)
+        self._text = "\n".join((prepared.text, facts.declarations, self._program.text))
         self._asked: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
-        self._program = compile_rules(self.rules, self.constructors, count_unions=count_unions)
         self.sums = Sums(numerics)
         self._snapshot: Snapshot | None = None
         with self._part("load"):
-            self.session.run(
-                "\n".join(
-                    (
-                        "(sort T) (ruleset load) (function node (i64) T :merge old)",
-                        declarations(self.constructors),
-                        loaders(self.constructors),
-                        facts.declarations,
-                        self._program.text,
-                    )
-                )
-            )
+            self.session = lease(self._text)
             self._load(tables)
             self.session.load(facts.tables, "(run-schedule (saturate (run load)))")
 
@@ -215,7 +197,7 @@ class Saturation:
 
     def close(self) -> None:
         """Release the e-graph."""
-        self.session.close()
+        give_back(self._text, self.session)
 
     def _normalize(self) -> None:
         if NORMALIZE not in self._program.stages:

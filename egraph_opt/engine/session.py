@@ -34,9 +34,10 @@ class Session:
         self._folder = Path(tempfile.mkdtemp(prefix="egraph_opt-", dir=memory))
         self.close = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         self._files = 0
+        self.sound = True
 
     def run(self, text: str, name: str = "engine") -> list[Any]:
-        """Run program text.
+        """Run program text; after a failure, or Ctrl-C, ``sound`` is False.
 
         Raises:
             EngineError: egglog refused the text or panicked; the message is egglog's first line.
@@ -44,8 +45,10 @@ class Session:
         try:
             return list(self._egraph.run_program(*self._egraph.parse_program(text, name)))
         except bindings.EggSmolError as error:
+            self.sound = False
             raise EngineError(f"egglog: {_first_line(error)}") from error
         except BaseException as error:
+            self.sound = False
             if type(error).__name__ != "PanicException":
                 raise
             raise EngineError(f"egglog panicked: {_first_line(error)}") from error
@@ -62,6 +65,17 @@ class Session:
                 program.append(f'(input {name} "{path}")')
         if program or then:
             self.run("\n".join(program) + "\n" + then)
+
+    def mark(self) -> None:
+        """Remember the state to which ``rewind`` returns."""
+        self.run("(push)")
+
+    def rewind(self) -> None:
+        """Forget everything since the last mark."""
+        self.run("(pop)")
+        for path in self._folder.iterdir():
+            path.unlink()
+        self._files = 0
 
     def functions(self) -> Mapping[str, Any]:
         """All tables: name -> object with ``rows``, each with ``inputs`` and ``output`` values."""
