@@ -22,6 +22,7 @@ from egraph_opt.errors import EngineError, ExtractionError
 from egraph_opt.extract import EXTRACTORS, Extraction, Table, extract
 from egraph_opt.ir import Builder, Graph, Node
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.loops import improved
 from egraph_opt.normalise import normalise
 
 WHILE_TRIPS = 10.0
@@ -33,10 +34,10 @@ FREE = 1e-6
 WATCH_SECONDS = 0.02
 """Extraction time when the price of the best program is watched during saturation [s]."""
 
-EXTRACT_SECONDS = 0.04
+EXTRACT_SHARE = 0.02
 EXTRACT_SECONDS_PER_NODE = 2e-5
 SECOND_SHARE = 0.3
-"""Extraction time by size of the e-graph, where the budget allows it [s]; the further candidates get a share of it."""
+"""Extraction gets a share of the budget and time by the size of the e-graph [s]; further candidates a share of that."""
 
 SMALL = 1
 """Graphs with no more non-input nodes than this are not searched."""
@@ -121,7 +122,10 @@ def search(
     found = Search(graph, [])
     graph = normalise(graph, options.numerics)
     found.seconds["normalise"] = time.perf_counter() - start
+    graph, looped = improved(graph, options.numerics, options.cost)
     graph, bodies = _bodies(graph, options, found)
+    graph, again = improved(graph, options.numerics, options.cost)
+    bodies += looped + again
     found.before = graph
     fixed = frozenset(frozen)
     steady = frozenset(invariant)
@@ -188,7 +192,7 @@ def _saturate_and_extract(
             start = time.perf_counter()
             rows, enodes = table(saturation, model)
             share = options.budget * options.extract_share / len(models)
-            share = min(share, EXTRACT_SECONDS + EXTRACT_SECONDS_PER_NODE * len(enodes))
+            share = min(share, EXTRACT_SHARE * options.budget + EXTRACT_SECONDS_PER_NODE * len(enodes))
             extraction = extract(rows, share if model is options.cost else SECOND_SHARE * share)
             if model is options.cost:
                 found.extraction = extraction

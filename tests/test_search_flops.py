@@ -46,7 +46,7 @@ def test_reaches_the_hand_form(name: str) -> None:
     assert count_graph(found.candidates[0].graph).flops <= 1.1 * wanted
     for want, got in zip(jax.tree.leaves(program(*args)), jax.jit(best)(leaves), strict=True):
         assert np.allclose(want, got, rtol=2e-4, atol=2e-4 * float(np.max(np.abs(want)))), name
-    assert found.saturation.nodes <= 10_000
+    assert found.saturation.nodes <= 12_000
 
 
 def test_narrow_products_keep_their_wide_sum() -> None:
