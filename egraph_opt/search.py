@@ -55,6 +55,7 @@ class SearchOptions:
         extract_share: part of the budget that extraction may take.
         nodes: e-nodes at which the search ends; large programs may have more.
         count_unions: whether the report tells how many e-classes each rule merged.
+        iterations: rounds of all rules at most.
     """
 
     rules: RuleSet
@@ -64,6 +65,7 @@ class SearchOptions:
     extract_share: float = 0.3
     nodes: int = 12_000
     count_unions: bool = False
+    iterations: int = Limits().iterations
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,11 @@ def _saturate_and_extract(
     trips: float,
     bodies: Mapping[str, int],
 ) -> None:
-    limits = Limits(seconds=options.budget * (1 - options.extract_share), nodes=max(options.nodes, 3 * len(graph)))
+    limits = Limits(
+        seconds=options.budget * (1 - options.extract_share),
+        nodes=max(options.nodes, 3 * len(graph)),
+        iterations=options.iterations,
+    )
     factor = FREE if fixed else 1.0 / max(trips, 1.0)
 
     prices: dict[CostModel, Prices] = {}

@@ -153,7 +153,7 @@ class TestCommand:
         ("arguments", "said"),
         [
             (["labb"], "nearest: laab"),
-            (["laab", "--against", "torch"], "want some of jit, hand"),
+            (["laab", "--against", "torch"], "want some of jit, hand, greedy"),
             (["laab", "--budget", "soon"], "want seconds"),
             (["laab", "--json", "no/such/folder.json"], "does not exist"),
         ],

@@ -18,7 +18,7 @@ from egraph_opt.errors import ArgumentError, EgraphOptError
 from egraph_opt.frontends import write_atomically
 
 Say = Callable[[str], None]
-RIVALS = ("jit", "hand")
+RIVALS = ("jit", "hand", "greedy")
 
 
 def run(options: argparse.Namespace, say: Say, progress: Say = lambda text: None) -> int:
@@ -40,15 +40,15 @@ def run(options: argparse.Namespace, say: Say, progress: Say = lambda text: None
     names = options.suite or (SCORED if options.gaps else ())
     cases = select(names, options.quick)
     about = versions()
-    timed = not wanted.flops
-    text = [", ".join(f"{key} {value}" for key, value in about.items()), "", head(timed)]
+    timed, greedy = not wanted.flops, "greedy" in wanted.against
+    text = [", ".join(f"{key} {value}" for key, value in about.items()), "", head(timed, greedy)]
     if not options.gaps:
         say("\n".join(text))
     rows: list[Row] = []
     for number, selected in enumerate(cases, 1):
         progress(f"{selected.suite}: {selected.case.name} ({number} of {len(cases)})")
         rows.append(run_case(selected, wanted))
-        text.append(line(cells(rows[-1], timed)))
+        text.append(line(cells(rows[-1], timed, greedy)))
         if not options.gaps:
             say(text[-1])
         jax.clear_caches()

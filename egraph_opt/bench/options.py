@@ -11,7 +11,12 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
     parser.add_argument("suite", nargs="*", help="suites or single cases; without any, a few cases of every suite")
-    parser.add_argument("--against", default="jit,hand", metavar="LIST", help="what is timed too: jit,hand (default)")
+    parser.add_argument(
+        "--against",
+        default="jit,hand",
+        metavar="LIST",
+        help="what to compare with: jit,hand (default), which are timed, and greedy, a rewriter that is counted",
+    )
     parser.add_argument("--json", type=Path, metavar="OUT", help="write one JSON line for each case")
     parser.add_argument("--table", type=Path, metavar="OUT.md", help="write the table")
     parser.add_argument("--flops", action="store_true", help="count only: nothing is verified or timed")

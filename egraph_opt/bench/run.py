@@ -15,17 +15,25 @@ import jax
 
 from egraph_opt.api import optimize
 from egraph_opt.bench.case import Built
+from egraph_opt.bench.greedy import rewrite_greedily
 from egraph_opt.bench.suites import Selected
 from egraph_opt.capture import capture
-from egraph_opt.cost import count_graph
+from egraph_opt.cost import FlopCount, count_graph
 from egraph_opt.cost.model import TRANSCENDENTAL_FLOPS
+from egraph_opt.engine import RuleSet
 from egraph_opt.errors import EgraphOptError
+from egraph_opt.ir import Graph
+from egraph_opt.ir.numerics import Numerics
 from egraph_opt.measure import measure
 from egraph_opt.result import Result
+from egraph_opt.search import SearchOptions
 
 MEASURE_SECONDS = 1.0
 LEAST_FLOPS = 100.0
 """Programs below this count as equally cheap [flop]."""
+
+WITHIN_FLOP = 1.05
+"""Programs whose arithmetic differs by less count as equally cheap."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,7 @@ class BenchOptions:
     """How to run.
 
     Args:
-        against: what to time beside the optimised program: "jit", "hand".
+        against: what to time beside the optimised program: "jit", "hand"; a greedy rewriter ("greedy") is counted.
         flops: count only: no verification, no timing, and programs are chosen by their arithmetic.
         budget: seconds of search [s].
         frozen: parameters that keep their values between calls.
@@ -57,6 +65,7 @@ class Row:
         family: of identities.
         flop: arithmetic of original, optimised and hand form, one exponential counted as ten [flop].
         xla: the same by XLA's analysis of the lowered programs, loop bodies once and library calls not at all.
+        greedy: arithmetic that a greedy rewriter with the same rules ends with, choosing by arithmetic [flop].
         enodes: size of the e-graph.
         gap: distance of the extracted choice to its proven bound, relative.
         plan: saturation and extraction together [s].
@@ -74,6 +83,7 @@ class Row:
     family: str
     flop: tuple[float | None, float | None, float | None] = (None, None, None)
     xla: tuple[float | None, float | None, float | None] = (None, None, None)
+    greedy: float | None = None
     enodes: int = 0
     gap: float = 0.0
     plan: float = 0.0
@@ -89,6 +99,12 @@ class Row:
     def excess(self) -> float | None:
         """Arithmetic of the optimised program over that of the hand form."""
         return _over(self.flop[1], self.flop[2], LEAST_FLOPS)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether a greedy rewriter ends with more arithmetic than the optimised program needs."""
+        ratio = _over(self.greedy, self.flop[1], LEAST_FLOPS)
+        return ratio is not None and ratio > WITHIN_FLOP
 
     @property
     def excess_before(self) -> float | None:
@@ -133,6 +149,8 @@ def run_case(selected: Selected, options: BenchOptions) -> Row:
     row.flop = before, report.flops_after + TRANSCENDENTAL_FLOPS * report.transcendentals_after, hand
     if not report.improved:
         row.flop = before, before, hand
+    if "greedy" in options.against:
+        row.greedy = greedy_flops(result.before, options.budget)
     row.enodes, row.gap = report.enodes, report.extraction_gap
     row.plan, row.whole = report.seconds_saturate + report.seconds_extract, report.seconds_total
     row.error = report.error_before, report.error_after
@@ -150,7 +168,22 @@ def run_case(selected: Selected, options: BenchOptions) -> Row:
 def hand_flops(built: Built) -> float:
     """Arithmetic of the hand form as captured [flop]."""
     assert built.hand is not None
-    count = count_graph(capture(built.hand, built.args).graph)
+    return _flops(capture(built.hand, built.args).graph)
+
+
+def greedy_flops(graph: Graph, budget: float) -> float:
+    """Arithmetic of what a greedy rewriter with the shipped rules makes of a program [flop].
+
+    Args:
+        graph: the program.
+        budget: of each of its steps [s].
+    """
+    rules = RuleSet.shipped().admitted(Numerics.REASSOCIATE)
+    return _flops(rewrite_greedily(graph, SearchOptions(rules, Numerics.REASSOCIATE, budget, FlopCount())))
+
+
+def _flops(graph: Graph) -> float:
+    count = count_graph(graph)
     return count.flops + TRANSCENDENTAL_FLOPS * count.transcendentals
 
 

@@ -6,30 +6,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from egraph_opt.bench.run import Row
+from egraph_opt.bench.run import WITHIN_FLOP, Row
 from egraph_opt.bench.suites import FAMILIES
 from egraph_opt.report import duration, quantity, times
 
-WITHIN_FLOP = 1.05
 WITHIN_TIME = 1.1
 NOISE = 1.05
 """Ratios of times below this are noise."""
 
-FLOP_HEADS = ("suite", "case", "family", "flop", "after", "hand", "xla", "after", "hand", "e-nodes", "gap", "plan")
+FLOP_HEADS = ("suite", "case", "family", "flop", "after", "hand", "xla", "after", "hand")
+GREEDY_HEADS = ("greedy",)
+SEARCH_HEADS = ("e-nodes", "gap", "plan")
 TIME_HEADS = ("time", "after", "hand")
 
 
-def heads(timed: bool) -> tuple[str, ...]:
-    """Heads of the columns."""
-    return (*FLOP_HEADS, *(TIME_HEADS if timed else ()), "outcome")
+def heads(timed: bool, greedy: bool) -> tuple[str, ...]:
+    """Heads of the columns, with those of times and of the greedy rewriter where wanted."""
+    counts = (*FLOP_HEADS, *(GREEDY_HEADS if greedy else ()), *SEARCH_HEADS)
+    return (*counts, *(TIME_HEADS if timed else ()), "outcome")
 
 
-def cells(row: Row, timed: bool) -> tuple[str, ...]:
+def cells(row: Row, timed: bool, greedy: bool) -> tuple[str, ...]:
     """One row of the table."""
     start = (row.suite, row.name, row.family)
     if row.failed:
-        return (*start, *[""] * (len(heads(timed)) - len(start) - 1), row.outcome)
-    counts = tuple("" if value is None else quantity(value, "") for value in (*row.flop, *row.xla))
+        return (*start, *[""] * (len(heads(timed, greedy)) - len(start) - 1), row.outcome)
+    figures = (*row.flop, *row.xla, row.greedy) if greedy else (*row.flop, *row.xla)
+    counts = tuple("" if value is None else quantity(value, "") for value in figures)
     middle = (*start, *counts, str(row.enodes), f"{row.gap:.2g}", duration(row.plan))
     clock = tuple("" if value is None else duration(value) for value in row.seconds) if timed else ()
     return (*middle, *clock, row.outcome)
@@ -40,9 +43,9 @@ def line(texts: Sequence[str]) -> str:
     return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
 
-def head(timed: bool) -> str:
+def head(timed: bool, greedy: bool) -> str:
     """The first two lines of the table."""
-    names = heads(timed)
+    names = heads(timed, greedy)
     return f"{line(names)}\n|{'---|' * len(names)}"
 
 
@@ -53,6 +56,9 @@ def summary(rows: Sequence[Row]) -> str:
     if scored:
         good = sum(row.excess is not None and row.excess <= WITHIN_FLOP for row in scored)
         parts.append(f"{good} of {len(scored)} within {WITHIN_FLOP}x of the hand form's FLOP")
+    tried = [row for row in rows if row.greedy is not None]
+    if tried:
+        parts.append(f"a greedy rewriter stays stuck in {sum(row.stuck for row in tried)} of {len(tried)}")
     timed = [value for row in rows if (value := row.slowness) is not None]
     if timed:
         good = sum(value <= WITHIN_TIME for value in timed)
