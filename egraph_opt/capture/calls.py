@@ -21,6 +21,8 @@ from egraph_opt.capture.scope import Scope
 JITS = frozenset({"jit", "pjit"})
 PLAIN = frozenset({"closed_call", "core_call", "core_closed_call", "call"})
 CUSTOM = frozenset({"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"})
+SOLVE = "custom_linear_solve"
+"""A system with a solver: the solver is what runs, the rest of its parameters is for its derivatives."""
 REMAT = frozenset({"remat2", "remat", "checkpoint"})
 
 SAME_DERIVATIVE = frozenset({"softmax", "_softmax"})
@@ -38,6 +40,8 @@ def called(eqn: Any) -> Any:
         return _closed(params.get("call_jaxpr") or params["jaxpr"])
     if name in CUSTOM:
         return _closed(params.get("call_jaxpr") or params.get("fun_jaxpr"))
+    if name == SOLVE:
+        return params["jaxprs"].solve
     return _closed(params["jaxpr"]) if name in REMAT else None
 
 
@@ -48,6 +52,8 @@ def note(scope: Scope, eqn: Any, body: Any) -> None:
         function, file = function_place(body.jaxpr)
         if name != "custom_jvp_call" or not is_jax_internal(file) or function not in SAME_DERIVATIVE:
             scope.shared.custom_derivatives.setdefault(function or name)
+    elif name == SOLVE:
+        scope.shared.custom_derivatives.setdefault(name)
     elif name in REMAT:
         scope.shared.has_checkpoint = True
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax.extend.core as jex
 import numpy as np
 
-from egraph_opt.capture import calls, control, general, indexing, layout, pointwise, products, windows
+from egraph_opt.capture import calls, control, general, indexing, layout, pointwise, products, solves, windows
 from egraph_opt.capture.scope import Handler, Scope, squeeze, tensor_type
 from egraph_opt.ir.types import is_numeric
 
@@ -22,6 +22,7 @@ HANDLERS: Mapping[str, Handler] = {
     **layout.HANDLERS,
     **indexing.HANDLERS,
     **windows.HANDLERS,
+    **solves.HANDLERS,
     **control.HANDLERS,
 }
 
@@ -66,8 +67,12 @@ def equation(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int]:
         return general.boxed(scope, eqn, operands)
     inner = calls.called(eqn)
     if inner is not None:
+        known = solves.recognised(scope, eqn, inner, operands)
+        if known is not None:
+            return known
         calls.note(scope, eqn, inner)
-        return call(scope, eqn, inner, calls.barrier(scope, eqn, operands))
+        held = solves.solver_operands(eqn, operands) if name == calls.SOLVE else operands
+        return call(scope, eqn, inner, calls.barrier(scope, eqn, held))
     empty = _empty(scope, eqn)
     if empty is not None:
         return empty

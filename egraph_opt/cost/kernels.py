@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from egraph_opt.cost.fusion import PAID, Fusion
-from egraph_opt.cost.work import IN_PLACE, PARTIAL_READS, Kind, Product, subgraphs
+from egraph_opt.cost.work import IN_PLACE, PARTIAL_READS, Kind, Product, routine, subgraphs
 from egraph_opt.ir import Graph, Node
 
 WHILE_TRIPS = 10.0
@@ -172,7 +172,7 @@ class _Kernels:
         nbytes: float,
     ) -> Kernel:
         times = math.prod(self.trips[: self.levels[number]])
-        op, own = self.graph.nodes[number].op, self.works[number]
+        op, own = routine(self.graph.nodes[number]), self.works[number]
         copied = own.copied
         return Kernel(
             kind, op, number, self.path, flops, transcendentals, nbytes + copied, copied, own.dtype, times, own.product

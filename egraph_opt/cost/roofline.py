@@ -16,7 +16,7 @@ from collections.abc import Hashable, Sequence
 from egraph_opt.cost.count import alone
 from egraph_opt.cost.device import Device
 from egraph_opt.cost.kernels import Kernel, kernels
-from egraph_opt.cost.work import Kind, Product, Work, moves_only, node_key, work
+from egraph_opt.cost.work import Kind, Product, Work, moves_only, node_key, routine, work
 from egraph_opt.ir import Graph, Node, TensorType
 from egraph_opt.ir.types import itemsize
 
@@ -79,7 +79,7 @@ class Roofline:
         if own.kind is Kind.REDUCTION:
             busy = self._arithmetic(own.flops, own.transcendentals, own.dtype)
             return self.device.launch_seconds + max(busy, nbytes / self.device.bandwidth_for(nbytes))
-        seconds = self._routine(own.kind, node.op, own.flops, nbytes, own.dtype, own.product)
+        seconds = self._routine(own.kind, routine(node), own.flops, nbytes, own.dtype, own.product)
         return self.device.launch_seconds + seconds + self._copy(own.copied)
 
     def _fused(self, node: Node, own: Work) -> float:

@@ -164,6 +164,13 @@ def subgraphs(node: Node) -> tuple[Graph, ...]:
     return tuple(found)
 
 
+def routine(node: Node) -> str:
+    """Name of the library routine that a node runs, by which its speed is known."""
+    if node.op == "lu_solve" or (node.op == "solve" and node.attr("matrix") != "general"):
+        return "triangular_solve"
+    return node.op
+
+
 def _kind(node: Node) -> Kind:
     if node.op in ("input", "constant", "result"):
         return Kind.NOTHING

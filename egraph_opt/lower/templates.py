@@ -28,6 +28,7 @@ from egraph_opt.lower.literals import (
     dtype_text,
     value_text,
 )
+from egraph_opt.lower.solve_text import SOLVES
 from egraph_opt.ops import Trait, get_op
 from egraph_opt.ops.primitives import all_primitives, home_of
 
@@ -244,4 +245,5 @@ _TEMPLATES: dict[str, Template] = {
     **{name: _keywords(f"lax.{name}") for name in ("scatter_add", "scatter_sub", "scatter_mul", "scatter_min")},
     **{name: _keywords(f"lax.{name}") for name in ("scatter_max", "cumlogsumexp", "conv_general_dilated", "split")},
     "triangular_solve": _keywords("lax.linalg.triangular_solve"),
+    **SOLVES,
 }
