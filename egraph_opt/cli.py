@@ -227,7 +227,7 @@ def _bisect(options: argparse.Namespace) -> int:
     from egraph_opt.bisect import bisect
 
     numerics = Numerics.parse(options.numerics)
-    rules = (RuleSet.load(options.rules) if options.rules else RuleSet.shipped()).admitted(numerics)
+    rules = (load_rules(options.rules) if options.rules else RuleSet.shipped()).admitted(numerics)
     with _progress() as progress:
         progress("loading")
         model = load(options.model)

@@ -21,6 +21,9 @@ _SHORT = {
     **{f"float{n}": f"f{n}" for n in (16, 32, 64)},
     **{f"{sign}int{n}": f"{sign or 'i'}{n}" for sign in ("", "u") for n in (2, 4, 8, 16, 32, 64)},
 }
+ELEMENT_TYPES = tuple(_SHORT)
+"""Names of the element types that numbers have."""
+
 _LONG = {short: name for name, short in _SHORT.items()}
 _ITEMSIZE = {"bool": 1, "bfloat16": 2, "complex64": 8, "complex128": 16, "float0": 0}
 _TYPE = re.compile(r"([^\[\]~]+)\[([0-9,]*)\](~?)")

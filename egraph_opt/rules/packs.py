@@ -8,13 +8,16 @@ A ``RuleSet`` is used exactly as it is. Anything else is added to the shipped ru
 from __future__ import annotations
 
 import runpy
+import traceback
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from egraph_opt.engine import Rule, RuleSet
+from egraph_opt.engine.literals import literal_faults
 from egraph_opt.engine.rule import Source
+from egraph_opt.engine.sexpr import Form
 from egraph_opt.errors import ArgumentError, EgraphOptError, RuleError
 from egraph_opt.rules.define.function_rule import FunctionRule
 
@@ -45,16 +48,9 @@ def load(path: str | Path) -> RuleSet:
     if not file.exists() and (pack := installed().get(str(path))):
         return pack()
     if file.suffix != ".py":
-        return RuleSet.load(file)
-    try:
-        names = runpy.run_path(str(file), run_name="__rules__")
-    except OSError as error:
-        raise RuleError(f"{path}: {error.strerror}") from None
-    except EgraphOptError:
-        raise
-    except Exception as error:  # whatever the user's file raises is what the message says
-        raise RuleError(f"{path}: {type(error).__name__}: {error}") from error
-    found = [rule for value in names.values() if isinstance(value, FunctionRule) for rule in value]
+        return _of_text(file)
+    names = _names(file)
+    found = [rule for value in names.values() if isinstance(value, FunctionRule | RuleSet) for rule in value]
     found += [value for value in names.values() if isinstance(value, Rule)]
     if not found:
         raise RuleError(f"{path}: no rules are defined there; assign what egraph_opt.rule gives to a name")
@@ -72,6 +68,38 @@ def source_of(given: Any) -> Source:
         return given
     paths = [Path(p) for p in _items(given) if isinstance(p, str | Path) and Path(p).exists()]
     return Source(lambda: collect(given), paths)
+
+
+def _of_text(file: Path) -> RuleSet:
+    """Rules of rule files, whose texts are looked at: the engine would say less of them."""
+    rules = RuleSet.load(file)
+    if not rules:
+        raise RuleError(f"{file}: there is no rule in it")
+    for rule in rules:
+        for line, fault in literal_faults(Form((*rule.facts, *rule.actions))):
+            raise RuleError(f"{rule.path}:{line or rule.line}: rule {rule.name!r}: {fault}")
+    return rules
+
+
+def _names(file: Path) -> dict[str, Any]:
+    """What a Python file defines."""
+    try:
+        return runpy.run_path(str(file), run_name="__rules__")
+    except OSError as error:
+        raise RuleError(f"{file}: {error.strerror}") from None
+    except EgraphOptError:
+        raise
+    except SyntaxError as error:
+        raise RuleError(f"{error.filename}:{error.lineno}: {error.msg}") from None
+    except (Exception, SystemExit) as error:  # whatever the user's file raises is what the message says
+        text = " ".join(str(error).split())
+        raise RuleError(f"{file}:{_line(error, str(file))}: {type(error).__name__}: {text}") from error
+
+
+def _line(error: BaseException, path: str) -> int:
+    """Line of a file that an error comes from."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    return (lines[-1] if lines else None) or 1
 
 
 def _items(given: Any) -> list[Any]:
@@ -113,8 +141,11 @@ def _installed(point: Any) -> RuleSet:
     try:
         found = point.load()
         found = found() if callable(found) else found
-    except (ImportError, AttributeError) as error:
-        raise RuleError(f"rule pack {point.name!r} ({point.value}) cannot be loaded: {error}") from None
+    except EgraphOptError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the package raises is what the message says
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise RuleError(f"rule pack {point.name!r} ({point.value}) cannot be loaded: {text}") from error
     if isinstance(found, RuleSet):
         return found
     if isinstance(found, str | Path):

@@ -82,8 +82,23 @@ def choose(profile: Profile, name: str, known: Known, want: Want, text: str | No
     example = profile.rng.choice(op.examples)
     if len(example.operands) != len(known):
         raise MisfitError(f"no example of {op.name} with {len(known)} operands")
-    operands = [known[i] or t for i, t in enumerate(example.operands)]
-    return text or (attribute_text(example.attrs) if words()[name].constructor.has_text else ""), operands
+    found = text or (attribute_text(example.attrs) if words()[name].constructor.has_text else "")
+    for types in (_resized(profile, example.operands, want.dtype), example.operands):
+        operands = [known[i] or t for i, t in enumerate(types)]
+        if infer_word(name, found, operands) is not None:
+            break
+    return found, operands
+
+
+def _resized(profile: Profile, operands: Sequence[TensorType], dtype: str | None) -> list[TensorType]:
+    """Operands of an example with other sizes, equal where they are equal there, and often of another float type."""
+    square = profile.chance(0.3)
+    one = profile.size()
+    sizes = {n: one if square else profile.size() for t in operands for n in t.shape}
+    main = dtype if dtype in FLOATS else profile.main if profile.main in FLOATS[:2] else None
+    return [
+        TensorType(tuple(sizes[n] for n in t.shape), main if main and t.dtype in FLOATS else t.dtype) for t in operands
+    ]
 
 
 def _constant(profile: Profile, want: Want) -> str:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from egraph_opt.engine.rule import Rule
+from egraph_opt.engine.rule import Rule, base_name
 from egraph_opt.errors import ArgumentError
 from egraph_opt.rules.admission import remember
 from egraph_opt.rules.check.run import QUICK_TRIALS, check_rule
@@ -42,10 +43,13 @@ def run(
         OutputError: a counterexample cannot be written.
     """
     if options.rule is not None:
-        names = [rule.name for rule in rules]
-        rules = [rule for rule in rules if options.rule in (rule.name, rule.name.rstrip("<=>"))]
+        names = {name: None for rule in rules for name in (rule.name, *_others(rule))}
+        rules = [rule for rule in rules if options.rule in (rule.name, *_others(rule))]
         if not rules:
-            raise ArgumentError(f"--rule {options.rule}: no rule has this name; there are {', '.join(names)}")
+            close = difflib.get_close_matches(options.rule, names, 3, 0.5) or list(names)[:8]
+            raise ArgumentError(f"--rule {options.rule}: no rule has this name; want e.g. {', '.join(close)}")
+    if options.out is not None and options.out.exists() and not options.out.is_dir():
+        raise ArgumentError(f"--out {options.out}: want a folder, this is a file")
     refused = 0
     for rule in rules:
         progress(f"checking {rule.name}")
@@ -61,6 +65,11 @@ def run(
                 say(f"  wrote {verdict.counterexample.write(options.out)}")
     say(f"{len(rules)} rules, {refused} refused; {options.trials} trials each, seed {options.seed}")
     return 1 if refused else 0
+
+
+def _others(rule: Rule) -> tuple[str, ...]:
+    """Names that stand for the rule among others: of both directions, of all spellings, of its family."""
+    return rule.name.rstrip("<=>"), base_name(rule.name), *(rule.notes.get("family", ""),)
 
 
 def _count(text: str) -> int:

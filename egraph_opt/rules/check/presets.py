@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from egraph_opt.engine.attributes import FUNCTIONS
+from egraph_opt.engine.facts import DTYPE
 from egraph_opt.engine.sexpr import Form
 from egraph_opt.ir.bindings import Binding
 from egraph_opt.ir.nests import Nest, Tree
@@ -44,7 +45,8 @@ def preset(premises: Premises, profile: Profile) -> dict[str, str]:
         sizes = [binding.size(dim) for dim in dims.split(",") if dim]
         if None not in sizes:
             found[variable] = ",".join(map(str, sizes)) or "scalar"
-    found.update(_constants(calls, binding, found, profile))
+    fixed = [unquote(str(wanted)) for fact, wanted, _ in premises.types if fact == DTYPE and is_literal(wanted)]
+    found.update(_constants(calls, binding, found, profile, fixed))
     return found
 
 
@@ -97,8 +99,10 @@ def _letters(tree: Tree, words: Sequence[str]) -> str:
     return words[tree] if isinstance(tree, int) else "".join(_letters(child, words) for child in tree)
 
 
-def _constants(calls: Sequence[Form], binding: Binding, found: Mapping[str, str], profile: Profile) -> dict[str, str]:
-    """Element type and scalar constants."""
+def _constants(
+    calls: Sequence[Form], binding: Binding, found: Mapping[str, str], profile: Profile, fixed: Sequence[str]
+) -> dict[str, str]:
+    """Element type and scalar constants; these may be of the type of a variable whose type is ``fixed``."""
     made: dict[str, str] = {}
     dtype = ""
     for call in calls:
@@ -107,10 +111,11 @@ def _constants(calls: Sequence[Form], binding: Binding, found: Mapping[str, str]
             dtype = profile.rng.choice(words) if words else ""
             made.update({str(call[1]): dtype} if dtype else {})
     for call in calls:
+        kind = profile.rng.choice((dtype or profile.main, *fixed))
         if call[0] == "is-number" and is_variable(call[1]):
-            value = FUNCTIONS["number"].call(dtype or profile.main, unquote(str(call[2])))
+            value = FUNCTIONS["number"].call(kind, unquote(str(call[2])))
         elif call[0] == "is-value" and is_variable(call[1]):
-            value = FUNCTIONS["number-of"].call(dtype or profile.main, str(binding), unquote(str(call[3])))
+            value = FUNCTIONS["number-of"].call(kind, str(binding), unquote(str(call[3])))
         else:
             continue
         made.update({str(call[1]): value} if isinstance(value, str) else {})

@@ -31,6 +31,7 @@ from egraph_opt.rules.check.maker import draw_instances
 from egraph_opt.rules.check.premises import Premises, literals, read_premises, unknown_heads
 from egraph_opt.rules.check.profile import DTYPES
 from egraph_opt.rules.check.trial import Outcome, saturate
+from egraph_opt.rules.lint.body import body_faults
 
 QUICK_TRIALS = 20
 DEEP_TRIALS = 2000
@@ -113,7 +114,10 @@ def check_rule(rule: Rule, trials: int = QUICK_TRIALS, seed: int = 0) -> Verdict
     try:
         return run.check(trials, seed)
     except (RuleError, EngineError) as error:
-        return Verdict(rule, run.tried, run.matches, f"the engine does not take it: {error}")
+        # The engine speaks of text that the author never saw; what lint says is in the words of the rule.
+        faults = body_faults("rule", Form(rule.facts), Form(rule.actions), Form(()), rule.ruleset, False)
+        problem = faults[0][1] if faults else f"the engine does not take it: {error}"
+        return Verdict(rule, run.tried, run.matches, problem)
 
 
 class _Run:

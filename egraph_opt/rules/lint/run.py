@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from egraph_opt.engine.literals import literal_faults
 from egraph_opt.engine.rule import RuleSet, comment_above, files_of, rules_folder
 from egraph_opt.engine.sexpr import Expr, Form, read
 from egraph_opt.errors import RuleError
 from egraph_opt.rules.lint.body import body_faults
 from egraph_opt.rules.lint.signatures import nearest
+from egraph_opt.rules.packs import installed, load
 
 CLASSES = ("exact", "reassociate", "finite")
 KEYS = ("shapes", "numerics", "source", "needs", "off")
@@ -65,18 +67,21 @@ class Lint:
 
 
 def lint(paths: str | Path | Iterable[str | Path]) -> Lint:
-    """Look at rule files; a folder stands for its ``*.egg`` files.
+    """Look at rule files; a folder stands for its ``*.egg`` files, a Python file for the rules that it makes.
 
     Raises:
         RuleError: there is nothing to read.
     """
-    files = files_of(paths)
+    files = _files(paths)
     faults: list[Fault] = []
     names: dict[str, str] = {rule.name: f"{rule.path}:{rule.line}" for rule in RuleSet.shipped()}
     own = {str(file.resolve()) for file in files}
     names = {name: place for name, place in names.items() if str(Path(place.rpartition(":")[0]).resolve()) not in own}
     rules, unread = 0, []
     for file in files:
+        if file.suffix == ".py":
+            rules += _defined(file, faults, names)
+            continue
         try:
             text = file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -91,6 +96,32 @@ def lint(paths: str | Path | Iterable[str | Path]) -> Lint:
     if len(unread) == len(files):
         raise RuleError(str(unread[0]))
     return Lint(tuple(sorted([*faults, *unread])), rules, len(files))
+
+
+def _files(paths: str | Path | Iterable[str | Path]) -> list[Path]:
+    """Files to look at; the name of an installed pack stands for the files that its rules come from."""
+    if isinstance(paths, str | Path) and not Path(paths).exists() and (pack := installed().get(str(paths))):
+        return list(dict.fromkeys(Path(rule.path) for rule in pack()))
+    return files_of(paths)
+
+
+def _defined(file: Path, faults: list[Fault], names: dict[str, str]) -> int:
+    """Look at the rules that a Python file makes; how many there are."""
+    try:
+        found = load(file)
+    except RuleError as error:
+        match = re.match(r"(.*?):(\d+): (?:rule '([^']*)': )?(.*)", str(error))
+        place = (match.group(1), int(match.group(2)), match.group(3) or "") if match else (str(file), 1, "")
+        faults.append(Fault(*place, match.group(4) if match else str(error).removeprefix(f"{file}: ")))
+        return 0
+    for rule in found:
+        if rule.name in names:
+            faults.append(
+                Fault(str(file), rule.line, rule.name, f"named as the rule at {names[rule.name]}; give it another name")
+            )
+        problems = body_faults("rule", Form(rule.facts), Form(rule.actions), Form(()), rule.ruleset, False)
+        faults += [Fault(str(file), rule.line, rule.name, text) for _, text in problems]
+    return len(found)
 
 
 def run(path: Path | None, say: Callable[[object], None]) -> int:
@@ -144,6 +175,7 @@ def _form_faults(form: Form, lines: list[str], path: str, names: dict[str, str])
             when = Form(())
         over = ":over" in options
         problems += body_faults(head, left, right, when, Path(path).stem, over)
+        problems += literal_faults(form)
     return [Fault(path, line or form.line, name, text) for line, text in dict.fromkeys(problems)]
 
 
