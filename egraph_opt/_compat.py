@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -80,6 +81,9 @@ def _code_line(code: Any, instruction: int) -> int:
     return line
 
 
+_API = os.path.join(os.path.dirname(__file__), "api.py")  # noqa: PTH118, PTH120  (compared as text)
+
+
 def user_line(traceback: Any) -> tuple[str, int] | None:
     """File and line of the innermost frame outside JAX and the standard library: half public in 0.10 and 0.11.
 
@@ -91,7 +95,7 @@ def user_line(traceback: Any) -> tuple[str, int] | None:
         return None
     codes, instructions = traceback.raw_frames()
     for code, instruction in zip(codes, instructions, strict=True):
-        if is_user_filename(code.co_filename):
+        if is_user_filename(code.co_filename) and code.co_filename != _API:
             return code.co_filename, _code_line(code, instruction)
     return None
 

@@ -26,7 +26,7 @@ LEFT_SIDES = 40
 def met_terms(
     saturation: Saturation,
     snapshot: Snapshot,
-    relations: Mapping[str, frozenset[tuple[int, ...]]],
+    relations: Mapping[str, frozenset[tuple[int | str, ...]]],
     rules: Sequence[Rule],
     classes: set[int] | None,
 ) -> Graph:

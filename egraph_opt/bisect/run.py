@@ -215,7 +215,7 @@ class _Trial:
 
     snapshot: Snapshot
     saturation: Saturation
-    relations: Mapping[str, frozenset[tuple[int, ...]]]
+    relations: Mapping[str, frozenset[tuple[int | str, ...]]]
     by_kind: tuple[tuple[tuple[Any, ...], list[Difference]], ...]
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 import jax.extend.core as jex
 import numpy as np
 
-from egraph_opt.capture import calls, control, general, indexing, layout, pointwise, products, solves, windows
+from egraph_opt.capture import calls, control, declared, general, indexing, layout, pointwise, products, solves, windows
 from egraph_opt.capture.scope import Handler, Scope, squeeze, tensor_type
 from egraph_opt.ir.types import is_numeric
 
@@ -24,6 +24,7 @@ HANDLERS: Mapping[str, Handler] = {
     **windows.HANDLERS,
     **solves.HANDLERS,
     **control.HANDLERS,
+    **declared.HANDLERS,
 }
 
 

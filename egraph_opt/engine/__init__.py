@@ -2,6 +2,7 @@
 """The e-graph engine: rules, saturation under limits, and the e-graph as plain tables. egglog is known here only."""
 
 from egraph_opt.engine import attributes_slices as attributes_slices
+from egraph_opt.engine import attributes_structure as attributes_structure
 from egraph_opt.engine import patterns as patterns
 from egraph_opt.engine.limits import Limits as Limits
 from egraph_opt.engine.limits import SaturationReport as SaturationReport

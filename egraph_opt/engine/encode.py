@@ -16,6 +16,7 @@ from egraph_opt.engine.compile import Constructor
 from egraph_opt.engine.session import Row
 from egraph_opt.engine.words import ADD, EINSUM, head
 from egraph_opt.ir import Graph, Node, TensorType
+from egraph_opt.ops.declared import ASSUME
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,8 @@ class Encoder:
                 for term in operands[1:]:
                     total = self.row(tables, ADD, (), (total, term))
                 numbers.append(total)
+            elif node.op == ASSUME:
+                numbers.append(operands[0])  # what is stated is a fact of the class
             else:
                 name, key = self.head(node)
                 numbers.append(self.row(tables, name, key, operands))

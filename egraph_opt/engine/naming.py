@@ -20,7 +20,7 @@ class Names:
     """
 
     def __init__(self, snapshot: Snapshot, encoder: Encoder) -> None:
-        self.snapshot, self._encoder = snapshot, encoder
+        self.snapshot, self.encoder = snapshot, encoder
         self.rows: dict[str, list[Row]] = {}
         self._made: dict[tuple[str, str, tuple[int, ...]], int] = {}
         self._number: dict[int, int] = {}
@@ -55,5 +55,5 @@ class Names:
         """Number of an e-node that is to be loaded; operands are numbers."""
         key = (constructor, text, operands)
         if key not in self._made:
-            self._made[key] = self._encoder.row(self.rows, constructor, (text,) if text else (), operands)
+            self._made[key] = self.encoder.row(self.rows, constructor, (text,) if text else (), operands)
         return self._made[key]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from egraph_opt.engine.encode import declarations, loaders
-from egraph_opt.engine.facts import FROZEN, OPEN_SUM
+from egraph_opt.engine.facts import BAND, FROZEN, IS, OPEN_SUM
 from egraph_opt.engine.naming import Names
 from egraph_opt.engine.saturate import Saturation
 from egraph_opt.engine.snapshot import ENode, read_provenance, read_relation
@@ -17,10 +17,14 @@ ROUNDS = 3
 class Probe(Saturation):
     """A saturation with questions; see ``Saturation``."""
 
-    def relations(self) -> dict[str, frozenset[tuple[int, ...]]]:
+    def relations(self) -> dict[str, frozenset[tuple[int | str, ...]]]:
         """Rows of the relations over classes, numbered as in a snapshot that is taken right now."""
-        names = [name for name in (FROZEN, OPEN_SUM) if name in self._facts.rows]
-        return {name: read_relation(self.session, self.constructors, name) for name in names}
+        sorts = {FROZEN: (), OPEN_SUM: (), IS: ("String", "T"), BAND: ("T", "String")}
+        return {
+            name: read_relation(self.session, self.constructors, name, kinds)
+            for name, kinds in sorts.items()
+            if name in self._facts.rows
+        }
 
     def stamps(self) -> dict[ENode, str]:
         """Rule that first made each e-node of the last snapshot, spellings under their own name."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from egraph_opt.engine.attributes import FUNCTIONS
 from egraph_opt.engine.compile import Constructor
 from egraph_opt.engine.encode import Encoder
-from egraph_opt.engine.facts import DTYPE, SHAPE
+from egraph_opt.engine.facts import BAND, DTYPE, SHAPE
 from egraph_opt.engine.limits import Limits
 from egraph_opt.engine.rule import Rule, RuleSet
 from egraph_opt.engine.saturate import Saturation
@@ -168,7 +168,7 @@ def _sort(expr: Expr, constructors: Mapping[str, Constructor], found: dict[str, 
         kinds = function.arguments
     for item, kind in zip(expr[1:], kinds, strict=True):
         _note(item, kind, constructors, found)
-    return "String" if function is not None or head in (SHAPE, DTYPE) else "T"
+    return "String" if function is not None or head in (SHAPE, DTYPE, BAND) else "T"
 
 
 def _note(expr: Expr, kind: str | None, constructors: Mapping[str, Constructor], found: dict[str, str]) -> None:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Equality saturation under limits: rulesets in stages, attribute functions on demand, sums collected between steps.
 
-One iteration: ``normalize`` to a fixpoint, then the sums, then the other rulesets once. Every step is bounded (a rule
-with too many matches rests), so the time limit is overrun by one step at most, and what was reached is a valid e-graph.
+One iteration: ``normalize`` and ``simplify`` to a fixpoint, then the sums, then the other rulesets once. Every step is
+bounded (a rule with too many matches rests), so the time limit is overrun by one step at most, and what was reached is
+a valid e-graph.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from egraph_opt.engine.attributes import FUNCTIONS
 from egraph_opt.engine.compile import UNITE, Constructor
 from egraph_opt.engine.encode import Encoder
-from egraph_opt.engine.facts import NAMES, Facts, absent
+from egraph_opt.engine.facts import NAMES, Facts, absent, asked
 from egraph_opt.engine.limits import Clock, Limits, RuleStatistics, SaturationReport
 from egraph_opt.engine.naming import Names
 from egraph_opt.engine.prepared import give_back, lease, prepare, spoken
@@ -29,6 +30,9 @@ from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 
 NORMALIZE = "normalize"
+SIMPLIFY = "simplify"
+DELETING = (NORMALIZE, SIMPLIFY)
+"""Rulesets that run to a fixpoint before all others see the e-graph; the nodes of the first are mere spellings."""
 
 SMALL = 200
 CRAWL = 5
@@ -73,10 +77,10 @@ class Saturation:
         self.report = SaturationReport()
         self.encoder = Encoder(spoken(rules))
         tables, self.numbers = self.encoder.rows(graph)
-        prepared = prepare(rules, self.encoder.constructors, absent(frozen), count_unions)
+        prepared = prepare(rules, self.encoder.constructors, absent(graph, frozen), count_unions)
         self.rules, self._program = prepared.rules, prepared.program
         self.constructors: dict[str, Constructor] = dict(prepared.constructors)
-        self._facts = facts = Facts(graph, self.numbers, frozen, NAMES & prepared.heads)
+        self._facts = facts = Facts(graph, self.numbers, frozen, NAMES & prepared.heads, asked(self.rules))
         self._text = "\n".join((prepared.text, facts.declarations, self._program.text))
         self._asked: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
         self.sums = Sums(numerics)
@@ -128,7 +132,7 @@ class Saturation:
 
     def _grow(self) -> None:
         largest, still = 0, 0
-        explore = [stage for stage in self._program.stages if stage != NORMALIZE]
+        explore = [stage for stage in self._program.stages if stage not in DELETING]
         for _ in range(self.limits.iterations):
             self._normalize()
             snapshot = self.snapshot()
@@ -137,7 +141,8 @@ class Saturation:
             with self._part("sums"):
                 unions = self.sums.step(names)
                 changed = bool(names.rows or unions)
-                self._facts.step(names)
+                news = self._facts.step(names)
+                changed |= news
             # Deleting rules may go back and forth between spellings: what no longer grows is saturated.
             size = snapshot.size + len(snapshot.classes)
             still = still + 1 if size <= largest else 0
@@ -150,6 +155,8 @@ class Saturation:
                 return
             if names.rows or unions:
                 self._load(names.rows, unions)
+            if news:
+                self._normalize()
             self._answer(explore)
             self._step(explore)
         self.report.stop_reason = "iterations"
@@ -200,11 +207,12 @@ class Saturation:
         give_back(self._text, self.session)
 
     def _normalize(self) -> None:
-        if NORMALIZE not in self._program.stages:
+        stages = [stage for stage in DELETING if stage in self._program.stages]
+        if not stages:
             return
         for _ in range(12):
-            self._answer([NORMALIZE])
-            if not self._step([NORMALIZE], bounded=False) or self.clock.over():
+            self._answer(stages)
+            if not self._step(stages, bounded=False) or self.clock.over():
                 return
 
     def _step(self, stages: Sequence[str], bounded: bool = True) -> bool:

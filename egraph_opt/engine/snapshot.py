@@ -119,12 +119,26 @@ def read_provenance(session: Session, constructors: Mapping[str, Constructor]) -
     return why
 
 
-def read_relation(session: Session, constructors: Mapping[str, Constructor], name: str) -> frozenset[tuple[int, ...]]:
-    """Rows of a relation over classes, numbered as ``take`` numbers them now."""
+def read_relation(
+    session: Session, constructors: Mapping[str, Constructor], name: str, sorts: Sequence[str] = ()
+) -> frozenset[tuple[int | str, ...]]:
+    """Rows of a relation over classes, numbered as ``take`` numbers them now.
+
+    Args:
+        session: the e-graph.
+        constructors: its constructors.
+        name: of the relation, or of a function: its value stands last.
+        sorts: of the values of a row, where some are texts.
+    """
     functions = session.functions()
     ids = _class_numbers(functions, constructors)
-    rows = (tuple(ids.get(value, -1) for value in row.inputs) for row in functions[name].rows)
-    return frozenset(row for row in rows if -1 not in row)
+    found: set[tuple[int | str, ...]] = set()
+    for row in functions[name].rows:
+        values = [*row.inputs, row.output]
+        kinds = sorts or ("T",) * len(row.inputs)
+        pairs = zip(kinds, values, strict=False)
+        found.add(tuple([ids.get(value, -1) if sort == "T" else session.text(value) for sort, value in pairs]))
+    return frozenset(row for row in found if -1 not in row)
 
 
 def read_joined(session: Session, constructors: Mapping[str, Constructor]) -> dict[int, str]:

@@ -50,7 +50,7 @@ def words() -> Mapping[str, Word]:
         Word(Constructor(RESHAPE, ("String", "T")), "reshape"),
         Word(Constructor(CONSTANT, ("String",)), "constant"),
     ]
-    special = {word.op for word in table} | {"input", "result", "opaque"}
+    special = {word.op for word in table} | {"input", "result", "opaque", "assume"}
     for op in all_ops().values():
         if op.name in special or op.nested:
             continue

@@ -9,7 +9,7 @@ from typing import Any
 
 from egraph_opt.engine.compile import call_in
 from egraph_opt.engine.encode import Encoder
-from egraph_opt.engine.facts import DTYPE, SHAPE
+from egraph_opt.engine.facts import BAND, DTYPE, IS, SHAPE
 from egraph_opt.engine.rule import Rule
 from egraph_opt.engine.sexpr import Expr, Form
 from egraph_opt.engine.sums import Reading, Sums
@@ -251,7 +251,7 @@ def conditions(rule: Rule) -> list[tuple[str, tuple[Expr, ...], Expr]]:
     found: list[tuple[str, tuple[Expr, ...], Expr]] = []
     for fact in rule.facts:
         if call_in(fact) is None and not any(
-            isinstance(side, Form) and side[0] in (SHAPE, DTYPE) for side in (fact, *fact[1:])
+            isinstance(side, Form) and side[0] in (SHAPE, DTYPE, IS, BAND) for side in (fact, *fact[1:])
         ):
             continue
         if fact[0] != "=":

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from egraph_opt.engine import ENode, Rule, Snapshot
 from egraph_opt.engine.compile import attribute_call, call_in
-from egraph_opt.engine.facts import DTYPE, SHAPE
+from egraph_opt.engine.facts import BAND, DTYPE, IS, SHAPE
 from egraph_opt.engine.sexpr import Expr, Form, heads
 from egraph_opt.engine.words import vocabulary
 from egraph_opt.ir.reshapes import shape_text
@@ -35,7 +35,7 @@ class Facts:
     """
 
     snapshot: Snapshot
-    relations: Mapping[str, frozenset[tuple[int, ...]]]
+    relations: Mapping[str, frozenset[tuple[int | str, ...]]]
 
 
 @dataclass(slots=True)
@@ -200,6 +200,11 @@ class Matcher:
         if fact[0] in ("=", "!=") and len(fact) == 3:
             return self._compared(fact, bindings)
         value = self._value(fact, bindings)
+        if fact[0] == IS and value is False:
+            known = sorted(
+                str(row[0]) for row in self._facts.relations.get(IS, ()) if row[1] == bindings.get(str(fact[2]))
+            )
+            return None, f"it is known to be {', '.join(known)}" if known else "no structure of it is known"
         return (bindings, "") if value is True else (None, "undefined" if value is None else "false")
 
     def _compared(self, fact: Form, bindings: Bindings) -> tuple[Bindings | None, str]:
@@ -239,7 +244,10 @@ class Matcher:
             if types is None or len(types) != 1:
                 return None
             return shape_text(types[0].shape) if head == SHAPE else types[0].dtype
-        return tuple(arguments) in self._facts.relations.get(head, frozenset())
+        rows = self._facts.relations.get(head, frozenset())
+        if head == BAND:
+            return next((row[1] for row in rows if row[0] == arguments[0]), None)
+        return tuple(arguments) in rows
 
 
 def instantiate(expr: Expr, bindings: Bindings, snapshot: Snapshot) -> list[tuple[ENode, int | None]]:

@@ -11,7 +11,7 @@ from typing import Any
 from egraph_opt.engine import Limits, RuleSet
 from egraph_opt.engine.record import RecordedSaturation
 from egraph_opt.engine.rule import base_name
-from egraph_opt.engine.saturate import NORMALIZE
+from egraph_opt.engine.saturate import DELETING
 from egraph_opt.errors import EngineError
 from egraph_opt.explain.checker import check
 from egraph_opt.explain.congruence import Congruence
@@ -54,7 +54,7 @@ class Effort:
 
     def attempts(self) -> Iterator[Effort]:
         """Efforts one after the other, until one of them is enough."""
-        few = [r for r in self.rules if r.ruleset == NORMALIZE or base_name(r.name) in self.likely]
+        few = [r for r in self.rules if r.ruleset in DELETING or base_name(r.name) in self.likely]
         again = bool(self.likely) and len(few) < len(self.rules)
         yield replace(self, seconds=self.seconds * (FIRST_SHARE if again else 1))
         if again:

@@ -207,6 +207,7 @@ def _joined(node: Node, args: list[Expr], types: Types) -> Expr | None:
 
 
 _TEMPLATES: dict[str, Template] = {
+    "assume": lambda node, args, types: args[0],
     "div": _div,
     "select_n": _select,
     "not": lambda node, args, types: Expr(f"~{args[0].at(UNARY)}", UNARY),

@@ -5,6 +5,7 @@ from egraph_opt.ops import assembly as _assembly  # noqa: F401
 from egraph_opt.ops import choice as _choice  # noqa: F401
 from egraph_opt.ops import contraction as _contraction  # noqa: F401
 from egraph_opt.ops import control as _control  # noqa: F401
+from egraph_opt.ops import declared as _declared  # noqa: F401
 from egraph_opt.ops import einsum as _einsum  # noqa: F401
 from egraph_opt.ops import elementwise as _elementwise  # noqa: F401
 from egraph_opt.ops import indexing as _indexing  # noqa: F401

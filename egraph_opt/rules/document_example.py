@@ -187,6 +187,8 @@ def formula(node: Node, operands: list[Expr], types: Sequence[TensorType]) -> Ex
         return Expr(scalar_text(node.attr("value"), node.type.dtype))
     if node.op == "add":
         return signed_sum([(operand, False) for operand in operands])
+    if node.op == "assume":
+        return call(" ".join(fact.partition(":")[0] for fact in node.attr("facts")), operands[0].text)
     if node.op != "einsum":
         return text_of(node, operands, types)
     spec = Spec.parse(node.attr("spec"))

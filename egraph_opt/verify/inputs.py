@@ -17,6 +17,7 @@ import numpy as np
 from egraph_opt.errors import ArgumentError
 from egraph_opt.ir import Graph, TensorType
 from egraph_opt.ir.types import is_complex, is_floating, is_integer
+from egraph_opt.verify.structured import with_stated
 
 KINDS = ("normal", "positive", "integers", "mixed", "definite")
 """What ``sample_inputs`` draws."""
@@ -42,7 +43,7 @@ def sample_inputs(
         given: concrete leaves to use as they are, None or a ``jax.ShapeDtypeStruct`` where a leaf is to be drawn.
 
     Returns:
-        numpy arrays (random keys: JAX arrays) in input order.
+        numpy arrays (random keys: JAX arrays) in input order; drawn ones have what the program states of them.
 
     Raises:
         ArgumentError: unknown kind, or ``given`` has another length.
@@ -53,10 +54,14 @@ def sample_inputs(
     leaves = list(given) if given is not None else [None] * len(types)
     if len(leaves) != len(types):
         raise ArgumentError(f"given: got {len(leaves)} leaves; want {len(types)}, one for each input")
-    return [
-        _draw(type, seed, position, kind) if leaf is None or isinstance(leaf, jax.ShapeDtypeStruct) else leaf
+    drawn = {p for p, leaf in enumerate(leaves) if leaf is None or isinstance(leaf, jax.ShapeDtypeStruct)}
+    values = [
+        _draw(type, seed, position, kind) if position in drawn else leaf
         for position, (type, leaf) in enumerate(zip(types, leaves, strict=True))
     ]
+    if not isinstance(program, Graph) or not drawn:
+        return values
+    return with_stated(program, values, drawn, np.random.default_rng(seed))
 
 
 def dtype_of(name: str) -> np.dtype[Any]:

@@ -62,7 +62,7 @@ FAULTS: list[tuple[str, int, str]] = [
     ("(rewrite (Tanh ?x) ?x :name)", 3, "option :name has no value"),
     ('(rewrite (Tanh ?x) :name "a-b")', 3, "want two parts after 'rewrite', got 1"),
     ('(rewritte (Tanh ?x) ?x :name "a-b")', 3, "want a rule, got 'rewritte'; did you mean rewrite"),
-    ('(rule ((= ?e (Tanh ?x))) ((delete (Tanh ?x))) :name "a-b")', 3, "delete stands only in normalize.egg"),
+    ('(rule ((= ?e (Tanh ?x))) ((delete (Tanh ?x))) :name "a-b")', 3, "delete stands only in normalize.egg and simp"),
     ('(rule ((= ?e (Tanh ?x))) ((unoin ?e ?x)) :name "a-b")', 3, "did you mean union"),
     ('(rule ((= ?e (Tanh ?x))) ((union ?e ?y)) :name "a-b")', 3, "?y in the action is bound by nothing"),
     ('(rule (= ?e (Tanh ?x)) (union ?e ?x) :name "a-b")', 3, "want (rule ((fact) ...) ((action) ...)"),

@@ -225,6 +225,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "asinh": _lanes(np.arcsinh), "acosh": _lanes(np.arccosh), "atanh": _lanes(np.arctanh),
     "floor": _plain(np.floor), "ceil": _plain(np.ceil), "round": _round, "is_finite": _plain(np.isfinite),
     "abs": _plain(np.abs), "sign": _sign, "stop_gradient": _plain(lambda x: x), "copy": _plain(lambda x: x),
+    "assume": _plain(lambda x: x),
     "max": _plain(_max), "min": _plain(_min), "div": _div, "rem": _rem, "atan2": _plain(np.arctan2),
     "eq": _compare(np.equal), "ne": _compare(np.not_equal), "lt": _compare(np.less), "le": _compare(np.less_equal),
     "gt": _compare(np.greater), "ge": _compare(np.greater_equal), "integer_pow": _integer_pow, "pow": _pow,

@@ -12,6 +12,7 @@ from egraph_opt.engine.words import make_node
 from egraph_opt.rules.check.draws import Array, Style, draw
 from egraph_opt.rules.check.evaluate import Reading, evaluate, numpy_dtype
 from egraph_opt.rules.check.instances import Instance
+from egraph_opt.verify.structured import imposed
 
 Place = tuple[int, int]
 """Number of a case and position of a node in its instance."""
@@ -50,6 +51,8 @@ def give_values(
     for n in instance.inputs:
         if n not in instance.derived:
             case.inputs[n] = draw(values, instance.nodes[n].type, style, near)
+        if n in instance.structured:
+            case.inputs[n] = imposed(case.inputs[n], instance.nodes[n].type, instance.structured[n], values)
     for n, (spec, source) in instance.derived.items():
         back = make_node("Einsum1", spec, (source,), (instance.nodes[n].type,))
         case.inputs[n] = evaluate(back, [node_values(case, reading)[source]], reading)

@@ -28,7 +28,20 @@ from egraph_opt.rules.check.trial import Candidate, Outcome, candidates
 from egraph_opt.rules.check.valuation import Valuation, magnitude
 
 POLYNOMIAL = frozenset(
-    {"einsum", "add", "reshape", "slice", "pad", "concatenate", "rev", "tile", "stack", "copy", "stop_gradient"}
+    {
+        "einsum",
+        "add",
+        "reshape",
+        "slice",
+        "pad",
+        "concatenate",
+        "rev",
+        "tile",
+        "stack",
+        "copy",
+        "stop_gradient",
+        "assume",
+    }
 )
 """Operations that compute sums of products, or nothing: rules about them alone hold in every ring."""
 

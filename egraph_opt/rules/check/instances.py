@@ -20,6 +20,7 @@ class Instance:
         unions: pairs of positions that are equal by the values of derived inputs, and that the rule wants united.
         frozen: positions of the inputs that stay the same between calls.
         roots: positions of the rule's own terms.
+        structured: facts that the values of inputs must have, by position.
     """
 
     nodes: list[Node] = field(default_factory=list)
@@ -29,6 +30,7 @@ class Instance:
     unions: list[tuple[int, int]] = field(default_factory=list)
     frozen: set[int] = field(default_factory=set)
     roots: list[int] = field(default_factory=list)
+    structured: dict[int, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def inputs(self) -> list[int]:

@@ -20,12 +20,14 @@ from egraph_opt.ir import Node, TensorType
 from egraph_opt.ir.reshapes import parse_shape, shape_text
 from egraph_opt.ir.spec import Spec
 from egraph_opt.ir.spec_algebra import inverse
+from egraph_opt.ops.declared import ASSUME
 from egraph_opt.rules.check.choices import Hints, Want, choose, result_type
 from egraph_opt.rules.check.instances import Instance, leaves
 from egraph_opt.rules.check.premises import Premises, call_function, is_literal, is_term, is_variable, unquote
 from egraph_opt.rules.check.presets import preset
 from egraph_opt.rules.check.profile import MisfitError, Profile
 from egraph_opt.rules.check.random_specs import draw_spec
+from egraph_opt.rules.check.structured_leaves import band_of, facts_of, structured_shape
 
 TURNS = (None, "complex128", None, "int32", None, "float32", "float64", "bool", "bfloat16", None, "uint32", None)
 """Main element types of successive instances; None leaves it to chance."""
@@ -53,6 +55,7 @@ class Maker:
         self._building: set[str] = set()
         # Open sums hold their terms by age: inputs, the oldest, would always come first.
         self._summands = {name for pair in premises.open_sums for name in pair}
+        self._facts = facts_of(premises, profile)
 
     def make(self) -> Instance:
         """The instance.
@@ -91,7 +94,9 @@ class Maker:
         definitions = sorted(self._premises.definitions.get(name, ()), key=lambda d: d[0] == "Einsum1")
         if name in self._building:
             raise MisfitError(f"{name} is defined by itself")
-        if definitions:
+        if name in self._facts and not definitions:
+            made.tensors[name] = number = self._structured_leaf(name, want)
+        elif definitions:
             self._building.add(name)
             made.tensors[name] = number = self._apply(definitions[0], want, None)
             self._building.discard(name)
@@ -102,6 +107,15 @@ class Maker:
         self._fits(number, want)
         self._note_types(name)
         return number
+
+    def _structured_leaf(self, name: str, want: Want) -> int:
+        """An input with the structure that the rule asks for, stated of it."""
+        facts = self._facts[name]
+        shape = structured_shape(facts, want.shape, self._profile)
+        leaf = self._leaf(Want(shape, want.dtype), plain=True)
+        self._instance.structured[leaf] = facts
+        type_ = self._instance.nodes[leaf].type
+        return self._append(Node(ASSUME, (leaf,), (("facts", facts),), (type_,)))
 
     def _leaf(self, want: Want, plain: bool = False, summand: bool = False) -> int:
         """An input, one that is there already, or a copy of one: what the rule sees need not be the oldest node."""
@@ -165,7 +179,8 @@ class Maker:
                 numbers[i] = self._term(parts[i], Want(None, dtype))
 
     def _is_compound(self, part: Expr) -> bool:
-        return (isinstance(part, Form) and part[0] != "Constant") or part in self._premises.definitions
+        known = part in self._premises.definitions or part in self._facts
+        return (isinstance(part, Form) and part[0] != "Constant") or known
 
     def _node(self, name: str, text: str, operands: Sequence[int]) -> int:
         type_ = result_type(name, text, [self._instance.nodes[n].type for n in operands])
@@ -288,6 +303,8 @@ class Maker:
         """Check everything that Python can decide."""
         made = self._instance
         self._check_types()
+        for wanted, name in self._premises.bands:
+            self._bind_text(str(wanted), band_of(self._facts[name], made.nodes[made.tensors[name]].type.shape))
         self._check_equations()
         for left, right in self._premises.same:
             if self._text(left) != self._text(right) or made.tensors.get(left) != made.tensors.get(right):

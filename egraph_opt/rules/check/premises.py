@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from egraph_opt.engine.attributes import FUNCTIONS, Argument, Result
 from egraph_opt.engine.compile import attribute_call
-from egraph_opt.engine.facts import DTYPE, FROZEN, NAMES, OPEN_SUM, SHAPE
+from egraph_opt.engine.facts import BAND, DTYPE, FROZEN, IS, NAMES, OPEN_SUM, SHAPE
 from egraph_opt.engine.rule import Rule
 from egraph_opt.engine.sexpr import Expr, Form, heads
 from egraph_opt.engine.words import words
@@ -32,6 +32,8 @@ class Premises:
         open_sums: pairs whose sum must be open to rules.
         distinct: pairs that must differ.
         same: pairs of texts that must agree.
+        structure: facts that a tensor must have, by variable.
+        bands: ``(wanted, variable)``: bandwidths of a tensor.
     """
 
     definitions: dict[str, list[Form]] = field(default_factory=lambda: defaultdict(list))
@@ -42,6 +44,8 @@ class Premises:
     open_sums: list[tuple[str, str]] = field(default_factory=list)
     distinct: list[tuple[Expr, Expr]] = field(default_factory=list)
     same: list[tuple[str, str]] = field(default_factory=list)
+    structure: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    bands: list[tuple[Expr, str]] = field(default_factory=list)
 
     def letters_of(self, text: str) -> str | None:
         """Letters that a condition wants of a spec variable, if it names them."""
@@ -70,6 +74,8 @@ def read_premises(rule: Rule) -> Premises:
             found.distinct.append((fact[1], fact[2]))
         elif fact[0] == FROZEN:
             found.frozen.append(str(fact[1]))
+        elif fact[0] == IS:
+            found.structure[str(fact[2])].append(unquote(str(fact[1])))
         elif fact[0] == OPEN_SUM:
             found.open_sums.append((str(fact[1]), str(fact[2])))
         elif is_term(fact):
@@ -81,12 +87,8 @@ def read_premises(rule: Rule) -> Premises:
 
 def _equation(found: Premises, left: Expr, right: Expr, number: int) -> None:
     for one, other in ((left, right), (right, left)):
-        if isinstance(one, Form) and one and one[0] in TYPE_FACTS:
-            if isinstance(other, Form) and other and other[0] == one[0]:
-                shared = f"?type{number}"
-                found.types += [(str(one[0]), shared, str(one[1])), (str(one[0]), shared, str(other[1]))]
-            else:
-                found.types.append((str(one[0]), other, str(one[1])))
+        if isinstance(one, Form) and one and one[0] in (BAND, *TYPE_FACTS):
+            _fact(found, one, other, number)
             return
         if isinstance(one, Form) and attribute_call(one):
             found.equations.append((other, one))
@@ -101,6 +103,17 @@ def _equation(found: Premises, left: Expr, right: Expr, number: int) -> None:
             return
     if isinstance(left, str) and isinstance(right, str):
         found.same.append((left, right))
+
+
+def _fact(found: Premises, one: Form, other: Expr, number: int) -> None:
+    """A fact with a value: bandwidths, shape or element type."""
+    if one[0] == BAND:
+        found.bands.append((other, str(one[1])))
+    elif isinstance(other, Form) and other and other[0] == one[0]:
+        shared = f"?type{number}"
+        found.types += [(str(one[0]), shared, str(one[1])), (str(one[0]), shared, str(other[1]))]
+    else:
+        found.types.append((str(one[0]), other, str(one[1])))
 
 
 def _define(found: Premises, name: str, term: Expr) -> None:

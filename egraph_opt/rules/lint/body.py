@@ -7,7 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
+from egraph_opt.engine.facts import IS
 from egraph_opt.engine.sexpr import Expr, Form, variables
+from egraph_opt.ir.structure import NAMES
 from egraph_opt.rules.lint.signatures import (
     ACTIONS,
     MEANING,
@@ -21,7 +23,7 @@ from egraph_opt.rules.lint.signatures import (
 )
 
 PLACEHOLDER = "Op"
-NORMALIZE = "normalize"
+DELETING = ("normalize", "simplify")
 Problem = tuple[int, str]
 
 
@@ -107,8 +109,8 @@ class _Body:
     def action(self, action: Form, ruleset: str) -> None:
         """One action of a ``rule``."""
         head = action[0] if action and isinstance(action[0], str) else ""
-        if head in ("delete", "subsume") and ruleset != NORMALIZE:
-            self.say(action.line, f"{head} stands only in normalize.egg: elsewhere it loses programs")
+        if head in ("delete", "subsume") and ruleset not in DELETING:
+            self.say(action.line, f"{head} stands only in normalize.egg and simplify.egg: elsewhere it loses programs")
         if head in ("union", "set") and len(action) != 3:
             self.say(action.line, f"{head} takes 2 arguments, got {len(action) - 1}")
         elif head == "union":
@@ -204,6 +206,8 @@ class _Body:
 
     def _misplaced(self, expr: Form, found: Signature, sort: str, place: str) -> None:
         head = str(expr[0])
+        if head == IS and len(expr) == 3 and (name := str(expr[1]).strip('"')) not in NAMES:
+            self.say(expr.line, f"there is no structure {name!r}{nearest(name, NAMES)}")
         if place in ("pattern", "term") and found.kind == "function":
             self.say(expr.line, f"({head} ...) cannot stand inside a term; bind it: :when ((= ?r ({head} ...)))")
         elif place == "equation" and not found.result:

@@ -18,6 +18,8 @@ FACTS: dict[str, tuple[tuple[str, ...], str]] = {
     "dtype": ((TENSOR,), TEXT),
     "frozen": ((TENSOR,), ""),
     "open-sum": ((TENSOR, TENSOR), ""),
+    "is": ((TEXT, TENSOR), ""),
+    "band": ((TENSOR,), TEXT),
     "ordering-max": ((TENSOR, TENSOR), TENSOR),
     "ordering-min": ((TENSOR, TENSOR), TENSOR),
 }
