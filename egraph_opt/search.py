@@ -131,7 +131,7 @@ def search(
     found.before = graph
     fixed = frozenset(frozen)
     steady = frozenset(invariant)
-    base = Candidate(graph, options.cost.graph_seconds(graph, _free(graph, fixed)), bodies)
+    base = Candidate(graph, _price(graph, options.cost, fixed, steady, trips), bodies)
     found.candidates = [base]
     if len(graph.nodes) - len(graph.inputs) <= SMALL:
         return found
@@ -221,7 +221,7 @@ def _saturate_and_extract(
                 seen.add(program)
                 makers = [why.get(e) or joined.get(c) for c, e in _needed(roots, chosen)]
                 fired = Counter(map(base_name, filter(None, makers))) + Counter(bodies)
-                cost = options.cost.graph_seconds(program, _free(program, fixed))
+                cost = _price(program, options.cost, fixed, steady, trips)
                 found.candidates.append(Candidate(program, cost, dict(fired)))
             found.seconds["decode"] += time.perf_counter() - start
     finally:
@@ -252,8 +252,12 @@ def _needed(roots: Sequence[int], chosen: Mapping[int, ENode]) -> list[tuple[int
     return list(seen.items())
 
 
-def _free(graph: Graph, fixed: frozenset[int]) -> frozenset[int]:
-    return frozen_nodes(graph, fixed) if fixed else frozenset()
+def _price(graph: Graph, cost: CostModel, fixed: frozenset[int], steady: frozenset[int], trips: float) -> float:
+    """Price of a program, or of one trip of a loop body: what is the same in all trips is shared by them."""
+    if not steady or trips <= 1:
+        return cost.graph_seconds(graph, frozen_nodes(graph, fixed) if fixed else frozenset())
+    each = cost.graph_seconds(graph, frozen_nodes(graph, steady))
+    return each + (cost.graph_seconds(graph) - each) / trips
 
 
 def _bodies(graph: Graph, options: SearchOptions, found: Search) -> tuple[Graph, Counter[str]]:
@@ -273,7 +277,8 @@ def _bodies(graph: Graph, options: SearchOptions, found: Search) -> tuple[Graph,
             winner = result.candidates[0]
             fired.update(winner.fired)
             found.notes += result.notes
-            known[key] = winner.graph if winner.cost < options.cost.graph_seconds(body) else body
+            written = _price(body, options.cost, frozenset(), steady, trips)
+            known[key] = winner.graph if winner.cost < written else body
         return known[key]
 
     builder = Builder()

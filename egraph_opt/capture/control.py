@@ -3,6 +3,7 @@
 
 At the boundary of a sub-graph tensors have their true shapes. What a body closes over, arrays included, becomes an
 operand; constants with structure (scalars, uniform arrays, identity matrices) are written again inside instead.
+A ``while`` that counts to a constant is a ``scan``: its number of trips is known.
 A node whose body has effects stands in the effects of its graph; the numbers inside keep it apart from its equals.
 """
 
@@ -19,6 +20,7 @@ from egraph_opt.capture.calls import called, inherit
 from egraph_opt.capture.general import is_effectful
 from egraph_opt.capture.scope import Handler, Scope, tensor_type
 from egraph_opt.ir import Graph
+from egraph_opt.ir.counting import counted_trips
 
 NO_XLA = frozenset({"mosaic", "mosaic_gpu", "triton"})
 """Platforms of kernel languages: a Graph is never lowered for them."""
@@ -140,15 +142,22 @@ def _scan(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
     count = params["num_consts"]
     body = Body(scope, [params["jaxpr"]], operands[:count], [a.aval for a in eqn.invars[:count]])
     held = body.operands()
-    attrs = [
-        ("body", body.graph(params["jaxpr"])),
-        ("num_consts", len(held)),
-        ("num_carry", params["num_carry"]),
-        ("length", params["length"]),
-        ("reverse", params["reverse"]),
-        ("unroll", params["unroll"]),
-    ]
+    inner = body.graph(params["jaxpr"])
+    attrs = _scan_attrs(inner, len(held), params["num_carry"], params["length"], params["reverse"], params["unroll"])
     return _emit(scope, eqn, "scan", held + _true(scope, eqn, operands, count), attrs)
+
+
+def _scan_attrs(
+    body: Graph, consts: int, carries: int, length: int, reverse: bool = False, unroll: int = 1
+) -> list[tuple[str, Any]]:
+    return [
+        ("body", body),
+        ("num_consts", consts),
+        ("num_carry", carries),
+        ("length", length),
+        ("reverse", reverse),
+        ("unroll", unroll),
+    ]
 
 
 def _while(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
@@ -162,14 +171,13 @@ def _while(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
         params, start = unbatched(params), 0
     cond = Body(scope, [params["cond_jaxpr"]], operands[:first], avals[:first])
     body = Body(scope, [params["body_jaxpr"]], operands[start:last], avals[start:last])
-    before, after = cond.operands(), body.operands()
-    attrs = [
-        ("cond", cond.graph(params["cond_jaxpr"])),
-        ("body", body.graph(params["body_jaxpr"])),
-        ("cond_nconsts", len(before)),
-        ("body_nconsts", len(after)),
-    ]
-    return _emit(scope, eqn, "while", before + after + _true(scope, eqn, operands, last), attrs)
+    before, after, init = cond.operands(), body.operands(), _true(scope, eqn, operands, last)
+    test, step = cond.graph(params["cond_jaxpr"]), body.graph(params["body_jaxpr"])
+    trips = counted_trips(test, step, len(before), len(after), [scope.emitter.node(x) for x in init])
+    if trips is not None:
+        return _emit(scope, eqn, "scan", after + init, _scan_attrs(step, len(after), len(init), trips))
+    attrs = [("cond", test), ("body", step), ("cond_nconsts", len(before)), ("body_nconsts", len(after))]
+    return _emit(scope, eqn, "while", before + after + init, attrs)
 
 
 def _cond(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:

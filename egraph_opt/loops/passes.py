@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All passes over loops and branches, each kept where the program gets cheaper by the cost model.
+
+Bodies are graphs of their own, which the search optimises one by one; what is here looks at a loop as a whole.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from egraph_opt.cost import CostModel, count_graph
+from egraph_opt.cost.model import TRANSCENDENTAL_FLOPS
+from egraph_opt.ir import Graph, Node
+from egraph_opt.ir.emit import Emitter
+from egraph_opt.ir.numerics import Numerics
+from egraph_opt.loops.fission import split_loops
+from egraph_opt.loops.loop import CONTROL, Change, results_of, rewritten
+from egraph_opt.loops.once import without_single_trips
+from egraph_opt.loops.unread import without_unread
+from egraph_opt.normalise import normalise
+
+Pass = Callable[[Graph, Numerics], Graph | None]
+
+PASSES: dict[str, Pass] = {
+    "loop-once": without_single_trips,
+    "loop-split": split_loops,
+}
+"""By name: each gives a graph to weigh against the one it was given, or None."""
+
+ROUNDS = 8
+MORE_FLOPS = 1.02
+"""How often all passes are tried, and how much more arithmetic a program may have that is taken for faster."""
+
+
+def improved(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, Counter[str]]:
+    """A program with less work in loops and branches, and how often each pass was of use.
+
+    Args:
+        graph: in normal form.
+        numerics: class of the changes.
+        cost: decides; a pass that makes the program dearer is undone.
+    """
+    used: Counter[str] = Counter()
+    if not any(node.op in CONTROL for node in graph.nodes):
+        return graph, used
+    graph = _cleaned(_with_normal_bodies(graph, numerics), numerics, used)
+    for _ in range(ROUNDS):
+        before = graph
+        for name, change in PASSES.items():
+            changed = change(graph, numerics)
+            if changed is None:
+                continue
+            changed = _cleaned(normalise(changed, numerics), numerics, Counter())
+            if changed != graph and _is_cheaper(changed, graph, cost):
+                graph = changed
+                used[name] += 1
+        if graph == before or not any(node.op in CONTROL for node in graph.nodes):
+            break
+    return graph, used
+
+
+def _with_normal_bodies(graph: Graph, numerics: Numerics) -> Graph:
+    """The graph with the sub-graphs of its loops and branches in normal form."""
+
+    def change(emitter: Emitter, number: int, node: Node, operands: Sequence[int]) -> Change | None:
+        del number
+        if node.op not in CONTROL:
+            return None
+        attrs = [(name, _normal(value, numerics)) for name, value in node.attrs]
+        made = emitter.add(node.op, operands, attrs, node.types, node.sources)
+        return Change(results_of(emitter, made, node.types, node.sources), made)
+
+    return rewritten(graph, numerics, change)
+
+
+def _normal(value: Any, numerics: Numerics) -> Any:
+    if isinstance(value, Graph):
+        return normalise(value, numerics)
+    if isinstance(value, tuple):
+        return tuple(_normal(item, numerics) for item in value)
+    return value
+
+
+def _cleaned(graph: Graph, numerics: Numerics, used: Counter[str]) -> Graph:
+    """Without what nobody reads; dropping one thing may leave another unread."""
+    while True:
+        smaller = normalise(without_unread(graph, numerics), numerics)
+        if smaller == graph:
+            return graph
+        used["loop-unread"] += 1
+        graph = smaller
+
+
+def _is_cheaper(new: Graph, old: Graph, cost: CostModel) -> bool:
+    if cost.graph_seconds(new) > cost.graph_seconds(old):
+        return False
+    flops = [c.flops + TRANSCENDENTAL_FLOPS * c.transcendentals for c in (count_graph(new), count_graph(old))]
+    return flops[0] <= MORE_FLOPS * flops[1] + 1000

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loops as a whole: counted FLOP of what is left of them, and the values of the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from egraph_opt.capture import capture
+from egraph_opt.cost import cost_model, count_graph
+from egraph_opt.ir import Graph
+from egraph_opt.ir.numerics import Numerics
+from egraph_opt.loops import improved
+from egraph_opt.lower import lower_graph
+from egraph_opt.normalise import normalise
+
+N, T = 16, 10
+Program = Callable[..., Any]
+
+
+def array(*shape: int, seed: int = 0) -> jax.Array:
+    values = np.random.default_rng(seed).standard_normal(shape) / np.sqrt(shape[-1])
+    return jnp.asarray(values, jnp.float32)
+
+
+def loops(graph: Graph) -> list[str]:
+    return [node.op for node in graph if node.op in ("scan", "while", "cond")]
+
+
+def better(program: Program, *args: Any, numerics: Numerics = Numerics.REASSOCIATE) -> Graph:
+    """The program after the passes over loops, whose values are those of the original."""
+    captured = capture(program, args, numerics=numerics)
+    graph = normalise(captured.graph, numerics)
+    result, _ = improved(graph, numerics, cost_model("roofline"))
+    assert count_graph(result).flops <= 1.03 * count_graph(graph).flops + 1000
+    leaves = [*jax.tree.leaves(args), *captured.constants]
+    run = lower_graph(result)
+    for want, got in zip(jax.tree.leaves(program(*args)), jax.jit(run)(leaves), strict=True):
+        assert want.shape == got.shape
+        assert want.dtype == got.dtype
+        np.testing.assert_allclose(want, got, rtol=2e-4, atol=2e-5)
+    return result
+
+
+A, B, V = array(N, N), array(N, N, seed=1), array(N, seed=2)
+XS = array(T, N, seed=3)
+
+
+# What nobody reads
+
+
+def unread_carry(a: Any, b: Any, z: Any) -> Any:
+    def step(carry: Any, _: Any) -> Any:
+        x, y = carry
+        return (jnp.tanh(a @ x), y @ b), y.sum()
+
+    return lax.scan(step, (z, a), None, length=T)[0][0]
+
+
+def unread_in_a_while(a: Any, b: Any, z: Any) -> Any:
+    def step(state: Any) -> Any:
+        i, x, y = state
+        return i + 1, jnp.tanh(a @ x), y @ b
+
+    return lax.while_loop(lambda s: s[0] < jnp.sum(jnp.abs(z)) + 5, step, (0, z, a))[1]
+
+
+def unread_of_a_branch(a: Any, b: Any, z: Any) -> Any:
+    return lax.cond(jnp.sum(z) > 0, lambda: (a @ b, jnp.tanh(z)), lambda: (b @ a, jnp.sin(z)))[1]
+
+
+def carried_for_nothing(a: Any, b: Any, z: Any) -> Any:
+    def step(carry: Any, _: Any) -> Any:
+        x, w = carry
+        return (jnp.tanh(w @ x + b @ x), w), None
+
+    return lax.scan(step, (z, a), None, length=T)[0]
+
+
+@pytest.mark.parametrize(
+    ("program", "flops"),
+    [
+        (unread_carry, T * 2 * N * N),
+        (unread_in_a_while, 10 * (2 * N * N + 3 * N)),
+        (unread_of_a_branch, 3 * N),
+        (carried_for_nothing, T * 5 * N * N),
+    ],
+)
+@pytest.mark.parametrize("numerics", [Numerics.EXACT, Numerics.REASSOCIATE])
+def test_what_nobody_reads_is_dropped(program: Program, flops: float, numerics: Numerics) -> None:
+    result = better(program, A, B, V, numerics=numerics)
+    assert count_graph(result).flops <= 1.2 * flops
+    for node in result:
+        if node.op == "scan":
+            assert node.attr("num_carry") == 1
+
+
+def test_equal_carries_are_one() -> None:
+    def program(a: Any, z: Any) -> Any:
+        def step(carry: Any, _: Any) -> Any:
+            x, y = carry
+            x, y = jnp.tanh(a @ x), jnp.tanh(a @ y)
+            return (x, y), (x, y)
+
+        return lax.scan(step, (z, z), None, length=T)
+
+    result = better(program, A, V)
+    assert count_graph(result).flops == T * 2 * N * N
+    assert len(next(node for node in result if node.op == "scan").types) == 2
+
+
+def test_carries_that_start_alike_are_kept_apart() -> None:
+    def program(a: Any, b: Any, z: Any) -> Any:
+        def step(carry: Any, _: Any) -> Any:
+            x, y = carry
+            return (jnp.tanh(a @ x), jnp.tanh(b @ y)), None
+
+        return lax.scan(step, (z, z), None, length=T)[0]
+
+    assert count_graph(better(program, A, B, V)).flops == T * 4 * N * N
+
+
+# What leaves the loop
+
+
+def recurrent(a: Any, b: Any, xs: Any) -> Any:
+    def step(h: Any, x: Any) -> Any:
+        h = jnp.tanh(a @ h + b @ x)
+        return h, a.T @ h
+
+    return lax.scan(step, jnp.zeros(N), xs)[1]
+
+
+def test_products_leave_on_both_sides() -> None:
+    result = better(recurrent, A, B, XS)
+    (body,) = (node.attr("body") for node in result if node.op == "scan")
+    assert sum(node.op == "einsum" and len(node.operands) == 2 for node in body) == 1
+
+
+def test_gradients_of_weights_are_summed_after_the_loop() -> None:
+    result = better(jax.grad(lambda a, b, xs: jnp.sum(recurrent(a, b, xs) ** 2), argnums=(0, 1)), A, B, XS)
+    for node in result:
+        if node.op == "scan":
+            inside = [n.types[0].shape for n in node.attr("body") if n.op == "einsum" and len(n.operands) == 2]
+            assert (N, N) not in inside
+
+
+GONE: dict[str, tuple[Program, tuple[Any, ...]]] = {
+    "sum by a scan": (lambda a, xs: lax.scan(lambda c, x: (c + a @ x, None), jnp.ones(N), xs)[0], (A, XS)),
+    "sum by a loop": (lambda a, xs: lax.fori_loop(0, T, lambda i, c: c + a @ xs[i], jnp.zeros(N)), (A, XS)),
+    "sum of a part": (lambda a, xs: lax.fori_loop(2, 7, lambda i, c: c + a @ xs[i], jnp.zeros(N)), (A, XS)),
+    "sum from the end": (
+        lambda a, xs: lax.fori_loop(0, T, lambda i, c: c + a @ xs[T - 1 - i], jnp.zeros(N)),
+        (A, XS),
+    ),
+    "sums of two kinds": (
+        lambda a, xs: lax.scan(lambda c, x: ((c[0] + a @ x, c[1] + jnp.outer(x, x)), None), (V, A), xs)[0],
+        (A, XS),
+    ),
+    "map": (lambda a, xs: lax.map(lambda x: jnp.tanh(a @ x) + x[0], xs), (A, XS)),
+    "map from the end": (lambda a, xs: lax.scan(lambda c, x: (c, a @ x), 0.0, xs, reverse=True)[1], (A, XS)),
+    "map over integers": (lambda a, xs: lax.map(lambda i: a @ xs[i] * i, jnp.arange(T)), (A, XS)),
+    "map with a reduction": (
+        lambda a, xs: lax.map(lambda x: jax.nn.softmax(a @ x) * jnp.max(jnp.cumsum(x)), xs),
+        (A, XS),
+    ),
+    "map of choices": (lambda a, xs: lax.map(lambda x: jnp.where(x[0] > 0, a @ x, x[::-1]), xs), (A, XS)),
+    "length one": (lambda a, xs: lax.scan(lambda c, x: (jnp.tanh(a @ c + x), c), V, xs[:1]), (A, XS)),
+    "sum of counters": (lambda xs: lax.fori_loop(0, T, lambda i, c: c + i * xs, jnp.zeros_like(xs)), (XS,)),
+}
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_nothing_is_left_of_the_loop(name: str) -> None:
+    program, args = GONE[name]
+    assert not loops(better(program, *args))
+
+
+def test_values_too_large_for_all_trips_stay_inside() -> None:
+    def program(xs: Any) -> Any:
+        return lax.map(lambda x: jnp.sum(jnp.tanh(x[:, None] * x)), xs)
+
+    types = jax.ShapeDtypeStruct((300, 400), jnp.float32)
+    graph = normalise(capture(program, (types,)).graph)
+    assert improved(graph, Numerics.REASSOCIATE, cost_model("roofline"))[0] == graph
+
+
+def test_exact_programs_keep_the_order_of_sums() -> None:
+    program, args = GONE["sum by a scan"]
+    assert loops(better(program, *args, numerics=Numerics.EXACT)) == ["scan"]
+
+
+def test_effects_stay_in_order() -> None:
+    seen: list[float] = []
+
+    def program(a: Any, xs: Any) -> Any:
+        def step(c: Any, x: Any) -> Any:
+            jax.debug.callback(lambda v: seen.append(float(v)), x[0], ordered=True)
+            return c + a @ x, a @ c
+
+        return lax.scan(step, jnp.zeros(N), xs)[0]
+
+    graph = normalise(capture(program, (A, XS)).graph)
+    result, _ = improved(graph, Numerics.REASSOCIATE, cost_model("roofline"))
+    jax.block_until_ready(jax.jit(lower_graph(result))([A, XS]))
+    jax.effects_barrier()
+    np.testing.assert_allclose(seen, XS[:, 0], rtol=1e-6)
