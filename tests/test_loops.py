@@ -211,3 +211,105 @@ def test_effects_stay_in_order() -> None:
     jax.block_until_ready(jax.jit(lower_graph(result))([A, XS]))
     jax.effects_barrier()
     np.testing.assert_allclose(seen, XS[:, 0], rtol=1e-6)
+
+
+# Closed forms
+
+
+def power(count: int) -> Program:
+    return lambda a: lax.fori_loop(0, count, lambda i, m: m @ a, a)
+
+
+POWERS: dict[str, tuple[Program, tuple[Any, ...], float]] = {
+    "a power": (power(15), (A,), 4 * 2 * N**3),
+    "a power, odd": (power(12), (A,), 5 * 2 * N**3),
+    "a power from the left": (lambda a: lax.fori_loop(0, 7, lambda i, m: a @ m, a), (A,), 3 * 2 * N**3),
+    "a power of the transpose": (lambda a: lax.fori_loop(0, 7, lambda i, m: a.T @ m, a.T), (A,), 3 * 2 * N**3),
+    "a power from one": (lambda a: lax.fori_loop(0, 8, lambda i, m: m @ a, jnp.eye(N)), (A,), 3 * 2 * N**3),
+    "growth": (lambda a, x: lax.fori_loop(0, 64, lambda i, y: a * y, x), (1 + A / 20, B), 11 * N * N),
+    "growth by a number": (lambda x: lax.fori_loop(0, 64, lambda i, y: 0.9 * y, x), (B,), N * N),
+    "growth by rows": (lambda a, x: lax.fori_loop(0, 7, lambda i, y: y * a, x), (1 + V / 9, B), 8 * N * N),
+    "from the other side": (
+        lambda a, x: lax.fori_loop(0, 6, lambda i, y: y @ a, x) @ jnp.ones(N),
+        (A, B),
+        7 * 2 * N * N,
+    ),
+    "from the other side, left": (
+        lambda a, x, z: z @ lax.fori_loop(0, 6, lambda i, y: a @ y, x),
+        (A, B, V),
+        7 * 2 * N * N,
+    ),
+    "from the other side, batched": (
+        lambda a, x, z: jnp.einsum("bij,j->bi", lax.fori_loop(0, 6, lambda i, y: y @ a, x), z),
+        (A, array(3, N, N), V),
+        6 * 2 * N * N + 3 * 2 * N * N,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", POWERS)
+def test_linear_loops_have_closed_forms(name: str) -> None:
+    program, args, flops = POWERS[name]
+    assert count_graph(better(program, *args)).flops <= 1.05 * flops
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda a, b: lax.fori_loop(0, 15, lambda i, m: m @ a, b),  # another start
+        lambda a, b: lax.fori_loop(0, 15, lambda i, m: m @ a.T, a),  # another side
+        lambda a, b: lax.fori_loop(0, 15, lambda i, m: a @ m.T, a),
+    ],
+)
+def test_what_is_no_power_stays_a_loop(program: Program) -> None:
+    assert "scan" in loops(better(program, A, B))
+
+
+def test_growth_makes_no_infinity() -> None:
+    """Large powers overflow before they meet a zero, or a number that is small enough."""
+
+    def program(a: Any, x: Any) -> Any:
+        return lax.fori_loop(0, 64, lambda i, y: a * y, x)
+
+    a = jnp.asarray([3.0, 30.0, 1e3, 0.0, 1e-3, -2.0, 3.9, 1e30], jnp.float32)
+    x = jnp.asarray([0.0, 0.0, -0.0, 5.0, 1e30, 1e-10, 1e-37, 0.0], jnp.float32)
+    result = better(program, a, x)
+    assert not loops(result)
+
+
+# Two loops
+
+
+def test_loops_that_share_work_are_one() -> None:
+    def program(a: Any, z: Any) -> Any:
+        every = lax.scan(lambda c, _: (jnp.tanh(a @ c),) * 2, z, None, length=T)[1]
+        return every, lax.fori_loop(0, T, lambda i, c: jnp.tanh(a @ c), z) + every[0]
+
+    result = better(program, A, V)
+    assert loops(result) == ["scan"]
+    assert count_graph(result).flops <= T * 2 * N * N + N
+
+
+def test_loops_that_wait_for_each_other_stay_two() -> None:
+    def program(a: Any, z: Any) -> Any:
+        first = lax.fori_loop(0, T, lambda i, c: jnp.tanh(a @ c), z)
+        return lax.fori_loop(0, T, lambda i, c: jnp.tanh(a @ c), first)
+
+    assert loops(better(program, A, V)) == ["scan", "scan"]
+
+
+# Transformations of what is left
+
+
+def test_results_can_be_differentiated_and_batched() -> None:
+    def program(a: Any, b: Any, xs: Any) -> Any:
+        return recurrent(a, b, xs).sum() + power(5)(a).sum()
+
+    graph = better(program, A, B, XS)
+    run = lower_graph(graph)
+    want = jax.grad(program)(A, B, XS)
+    got = jax.grad(lambda a: run([a, B, XS])[0])(A)
+    np.testing.assert_allclose(want, got, rtol=1e-3, atol=1e-4)
+    many = jnp.stack([XS, 2 * XS])
+    want = jax.vmap(lambda xs: program(A, B, xs))(many)
+    np.testing.assert_allclose(want, jax.vmap(lambda xs: run([A, B, xs])[0])(many), rtol=1e-4)

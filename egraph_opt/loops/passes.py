@@ -16,8 +16,11 @@ from egraph_opt.ir import Graph, Node
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.loops.fission import split_loops
+from egraph_opt.loops.growth import powers
 from egraph_opt.loops.loop import CONTROL, Change, results_of, rewritten
+from egraph_opt.loops.merge import merged_loops
 from egraph_opt.loops.once import without_single_trips
+from egraph_opt.loops.turned import turned_loops
 from egraph_opt.loops.unread import without_unread
 from egraph_opt.normalise import normalise
 
@@ -25,6 +28,9 @@ Pass = Callable[[Graph, Numerics], Graph | None]
 
 PASSES: dict[str, Pass] = {
     "loop-once": without_single_trips,
+    "loop-merge": merged_loops,
+    "loop-power": powers,
+    "loop-turned": turned_loops,
     "loop-split": split_loops,
 }
 """By name: each gives a graph to weigh against the one it was given, or None."""
