@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from egraph_opt.adjoint import adjoint_form
 from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
 from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
 from egraph_opt.engine.decode import Prices, decode, inherit_sources, sources_of
@@ -21,6 +22,7 @@ from egraph_opt.engine.rule import base_name
 from egraph_opt.errors import EngineError, ExtractionError
 from egraph_opt.extract import EXTRACTORS, Extraction, Table, extract
 from egraph_opt.ir import Builder, Graph, Node
+from egraph_opt.ir.matrix_forms import pays_alone
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.loops import improved
 from egraph_opt.normalise import normalise
@@ -40,7 +42,7 @@ SECOND_SHARE = 0.3
 """Extraction gets a share of the budget and time by the size of the e-graph [s]; further candidates a share of that."""
 
 SMALL = 1
-"""Graphs with no more non-input nodes than this are not searched."""
+"""Graphs with no more non-input nodes than this are not searched, but for large products of a tensor with itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +130,17 @@ def search(
     graph, bodies = _bodies(graph, options, found)
     graph, again = improved(graph, options.numerics, options.cost)
     bodies += looped + again
-    found.before = graph
     fixed = frozenset(frozen)
     steady = frozenset(invariant)
+    if not steady:  # what a loop repeats may be paid once: adjoints would move it into the trips
+        start = time.perf_counter()
+        graph, moved = adjoint_form(graph, options.numerics, lambda g: _price(g, options.cost, fixed, steady, trips))
+        bodies += moved
+        found.seconds["normalise"] += time.perf_counter() - start
+    found.before = graph
     base = Candidate(graph, _price(graph, options.cost, fixed, steady, trips), bodies)
     found.candidates = [base]
-    if len(graph.nodes) - len(graph.inputs) <= SMALL:
+    if len(graph.nodes) - len(graph.inputs) <= SMALL and not any(map(pays_alone, graph.nodes)):
         return found
     try:
         with _no_collection():

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs made by differentiation, before the search: equal values once, linear maps moved to the other side.
+
+Nested ``grad`` computes every tangent several times, spelled differently, and once more for each cotangent that runs
+the other way: 2^n sweeps through a network for an n-th derivative, where nested forward derivatives take n + 1. Two
+steps undo that. ``merging`` finds nodes that are the same polynomial in the same leaves, by their values in a finite
+field. ``elimination`` takes a result that is linear in what a chain of products computes and uses
+``<a, L u> = <L' a, u>`` along the whole chain, wherever ``L' a`` is there already. No single step of it is cheaper, so
+a search that grows by local gains does not find them (docs/decisions/derivatives.md).
+"""
+
+from egraph_opt.adjoint.rewrite import adjoint_form as adjoint_form
