@@ -35,12 +35,14 @@ class Case:
         family: of the identities that it needs; "" for whole programs.
         builder: gives the case in its nominal size, or in one that tests can afford if its argument is true.
         wanted: arithmetic of the hand form where only the figure is known [flop].
+        numerics: class of the numerics contract that it is planned under: that under which the hand form is equal.
     """
 
     name: str
     family: str
     builder: Callable[[bool], Built]
     wanted: float | None = None
+    numerics: str = "reassociate"
 
     def build(self, small: bool = False) -> Built:
         """Functions and arguments."""
@@ -55,6 +57,7 @@ def case(
     make: Callable[[int], Args],
     size: int = 300,
     small: int = 6,
+    numerics: str = "reassociate",
 ) -> Case:
     """A case whose functions take arguments of any size.
 
@@ -66,8 +69,10 @@ def case(
         make: arguments of a size.
         size: nominal.
         small: for tests.
+        numerics: class under which both are equal.
     """
-    return Case(name, family, lambda tiny: Built(function, hand, make(small if tiny else size)))
+    builder = lambda tiny: Built(function, hand, make(small if tiny else size))  # noqa: E731
+    return Case(name, family, builder, numerics=numerics)
 
 
 def unscored(programs: Mapping[str, Any], family: str = "") -> tuple[Case, ...]:

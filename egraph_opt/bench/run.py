@@ -139,7 +139,7 @@ def run_case(selected: Selected, options: BenchOptions) -> Row:
     row = Row(selected.suite, case.name, case.family)
     try:
         built = case.build(options.small)
-        result = _plan(built, options)
+        result = _plan(built, options, case.numerics)
     except EgraphOptError as error:
         row.outcome, row.failed = " ".join(str(error).split()), True
         return row
@@ -150,7 +150,7 @@ def run_case(selected: Selected, options: BenchOptions) -> Row:
     if not report.improved:
         row.flop = before, before, hand
     if "greedy" in options.against:
-        row.greedy = greedy_flops(result.before, options.budget)
+        row.greedy = greedy_flops(result.before, options.budget, case.numerics)
     row.enodes, row.gap = report.enodes, report.extraction_gap
     row.plan, row.whole = report.seconds_saturate + report.seconds_extract, report.seconds_total
     row.error = report.error_before, report.error_after
@@ -171,15 +171,17 @@ def hand_flops(built: Built) -> float:
     return _flops(capture(built.hand, built.args).graph)
 
 
-def greedy_flops(graph: Graph, budget: float) -> float:
+def greedy_flops(graph: Graph, budget: float, numerics: str = "reassociate") -> float:
     """Arithmetic of what a greedy rewriter with the shipped rules makes of a program [flop].
 
     Args:
         graph: the program.
         budget: of each of its steps [s].
+        numerics: class of its rules.
     """
-    rules = RuleSet.shipped().admitted(Numerics.REASSOCIATE)
-    return _flops(rewrite_greedily(graph, SearchOptions(rules, Numerics.REASSOCIATE, budget, FlopCount())))
+    admitted = Numerics.parse(numerics)
+    rules = RuleSet.shipped().admitted(admitted)
+    return _flops(rewrite_greedily(graph, SearchOptions(rules, admitted, budget, FlopCount())))
 
 
 def _flops(graph: Graph) -> float:
@@ -215,8 +217,8 @@ def versions() -> dict[str, str]:
     }
 
 
-def _plan(built: Built, options: BenchOptions) -> Result:
-    given: dict[str, Any] = {"budget": options.budget, "frozen": options.frozen}
+def _plan(built: Built, options: BenchOptions, numerics: str) -> Result:
+    given: dict[str, Any] = {"numerics": numerics, "budget": options.budget, "frozen": options.frozen}
     if options.flops:
         given |= {"measure": False, "verify": False, "cost": "flops"}
     result: Result = optimize(built.function, **given).plan(*built.args)

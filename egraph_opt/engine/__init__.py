@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The e-graph engine: rules, saturation under limits, and the e-graph as plain tables. egglog is known here only."""
 
+from egraph_opt.engine import attributes_elementwise as attributes_elementwise
 from egraph_opt.engine import attributes_slices as attributes_slices
 from egraph_opt.engine import attributes_structure as attributes_structure
 from egraph_opt.engine import patterns as patterns

@@ -22,6 +22,7 @@ DTypeRule = Callable[[Sequence[TensorType], dict[str, Any]], str]
 
 COMMUTATIVE, ASSOCIATIVE, IDEMPOTENT = Trait.COMMUTATIVE, Trait.ASSOCIATIVE, Trait.IDEMPOTENT
 INVOLUTION, MONOTONE, ZERO_TO_ZERO, LINEAR = Trait.INVOLUTION, Trait.MONOTONE, Trait.ZERO_TO_ZERO, Trait.LINEAR
+TOTAL = Trait.TOTAL
 LATTICE = (COMMUTATIVE, ASSOCIATIVE, IDEMPOTENT)
 
 _SAMPLES = {"f": "float32", "c": "complex64", "i": "int32", "u": "uint32", "b": "bool"}
@@ -125,35 +126,35 @@ ACCURATE = (("accuracy", None),)
 
 def _declare_floating() -> None:
     for name, weight, *traits in (
-        ("exp", 1.0, MONOTONE),
-        ("exp2", 1.0, MONOTONE),
-        ("expm1", 1.5, MONOTONE, ZERO_TO_ZERO),
+        ("exp", 1.0, MONOTONE, TOTAL),
+        ("exp2", 1.0, MONOTONE, TOTAL),
+        ("expm1", 1.5, MONOTONE, ZERO_TO_ZERO, TOTAL),
         ("log", 1.0, MONOTONE),
         ("log1p", 1.5, MONOTONE, ZERO_TO_ZERO),
-        ("tanh", 1.0, MONOTONE, ZERO_TO_ZERO),
-        ("logistic", 1.3, MONOTONE),
-        ("sin", 1.5, ZERO_TO_ZERO),
-        ("cos", 1.5),
+        ("tanh", 1.0, MONOTONE, ZERO_TO_ZERO, TOTAL),
+        ("logistic", 1.3, MONOTONE, TOTAL),
+        ("sin", 1.5, ZERO_TO_ZERO, TOTAL),
+        ("cos", 1.5, TOTAL),
         ("tan", 2.5, ZERO_TO_ZERO),
         ("sqrt", 0.5, MONOTONE, ZERO_TO_ZERO),
         ("rsqrt", 0.6),
     ):
         row(name, 1, "fc", *traits, weight=weight, fixed=ACCURATE)
-    row("cbrt", 1, "f", MONOTONE, ZERO_TO_ZERO, weight=2.5, fixed=ACCURATE)
+    row("cbrt", 1, "f", MONOTONE, ZERO_TO_ZERO, TOTAL, weight=2.5, fixed=ACCURATE)
     for name, weight, *traits in (
         ("asin", 2.0, MONOTONE, ZERO_TO_ZERO),
         ("acos", 2.0),
-        ("atan", 2.0, MONOTONE, ZERO_TO_ZERO),
-        ("sinh", 2.0, MONOTONE, ZERO_TO_ZERO),
-        ("cosh", 2.0),
-        ("asinh", 3.0, MONOTONE, ZERO_TO_ZERO),
+        ("atan", 2.0, MONOTONE, ZERO_TO_ZERO, TOTAL),
+        ("sinh", 2.0, MONOTONE, ZERO_TO_ZERO, TOTAL),
+        ("cosh", 2.0, TOTAL),
+        ("asinh", 3.0, MONOTONE, ZERO_TO_ZERO, TOTAL),
         ("acosh", 3.0, MONOTONE),
         ("atanh", 2.5, MONOTONE, ZERO_TO_ZERO),
     ):
         row(name, 1, "fc", *traits, weight=weight)
     for name, weight, *traits in (
-        ("erf", 1.5, MONOTONE, ZERO_TO_ZERO),
-        ("erfc", 2.0),
+        ("erf", 1.5, MONOTONE, ZERO_TO_ZERO, TOTAL),
+        ("erfc", 2.0, TOTAL),
         ("erf_inv", 3.0, MONOTONE, ZERO_TO_ZERO),
         ("lgamma", 8.0),
         ("digamma", 6.0),
@@ -161,8 +162,8 @@ def _declare_floating() -> None:
         ("bessel_i1e", 4.0, ZERO_TO_ZERO),
     ):
         row(name, 1, "f", *traits, weight=weight)
-    row("floor", 1, "f", MONOTONE, ZERO_TO_ZERO)
-    row("ceil", 1, "f", MONOTONE, ZERO_TO_ZERO)
+    row("floor", 1, "f", MONOTONE, ZERO_TO_ZERO, TOTAL)
+    row("ceil", 1, "f", MONOTONE, ZERO_TO_ZERO, TOTAL)
     row("round", 1, "f", MONOTONE, ZERO_TO_ZERO, attrs=(("rounding_method", lax.RoundingMethod.TO_NEAREST_EVEN),))
     row("is_finite", 1, "f", result=_bool)
     precision = (("exponent_bits", 5), ("mantissa_bits", 4))
@@ -179,7 +180,7 @@ def _declare_floating() -> None:
 
 
 def _declare_any() -> None:
-    row("abs", 1, "fci", ZERO_TO_ZERO, result=_part)
+    row("abs", 1, "fci", ZERO_TO_ZERO, TOTAL, result=_part)
     row("sign", 1, "fciu", ZERO_TO_ZERO)
     row("stop_gradient", 1, "", MONOTONE, ZERO_TO_ZERO, LINEAR, doc="the operand, with derivative zero")
     row("copy", 1, "", MONOTONE, ZERO_TO_ZERO, LINEAR, doc="the operand in a buffer of its own", page="copy")

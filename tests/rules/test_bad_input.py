@@ -13,7 +13,7 @@ from egraph_opt.engine.rule import parse_rules
 from egraph_opt.rules.check.run import check_rule
 
 HEAD = ";; a law\n;; numerics: exact\n"
-FILES = {
+FILES: dict[str, tuple[str | bytes, str]] = {
     "empty.egg": ("", "empty.egg"),
     "binary.egg": (bytes(range(256)), "not UTF-8 text"),
     "attribute.egg": (HEAD + '(rewrite (ReduceMax "axis=1" ?x) ?x :name "a-b")', "attribute.egg:3: rule 'a-b'"),

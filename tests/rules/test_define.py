@@ -17,6 +17,9 @@ from egraph_opt.engine.rule import parse_rules
 from egraph_opt.errors import RuleError
 from egraph_opt.rules.define.function_rule import FunctionRule
 
+PLAIN = RuleSet(tuple(r for r in RuleSet.shipped() if r.ruleset not in ("elementwise", "reduce", "structure")))
+"""Shipped rules that know nothing of elementwise functions."""
+
 RANDOM = np.random.default_rng(0)
 
 
@@ -110,8 +113,8 @@ def test_fires_where_shipped_rules_do_not(case: Any) -> None:
     made = rule(left, right, **options)
     args = tuple(array(*shape) for shape in shapes)
     numerics = options.get("numerics", "reassociate")
-    without = fired(program, args, RuleSet.shipped(), numerics)
-    result = fired(program, args, RuleSet.shipped() + RuleSet(made.rules), numerics)
+    without = fired(program, args, PLAIN, numerics)
+    result = fired(program, args, PLAIN + RuleSet(made.rules), numerics)
     assert "under-test" in result.report.rules_fired
     assert str(result.after) != str(without.after)
 
@@ -213,7 +216,7 @@ closed = jnp.ones((3, 3))
         (lambda a: jnp.exp(a), lambda a: -a, {"shapes": {"b": "n"}}, "there is no variable 'b'"),
         (lambda a: jnp.exp(a), lambda a: -a, {"shapes": "n 3"}, "want names of sizes"),
         (lambda a: jnp.exp(a), lambda a: -a, {"dtypes": ["real"]}, "dtypes: 'real' is no element type"),
-        (lambda a: jnp.linalg.inv(a), lambda a: -a, {}, "cannot stand in a rule"),
+        (lambda a: jnp.linalg.eigh(a)[1], lambda a: -a, {}, "cannot stand in a rule"),
     ],
 )
 def test_refused_at_definition(left: Any, right: Any, options: dict[str, Any], message: str) -> None:

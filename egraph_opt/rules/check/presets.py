@@ -34,7 +34,8 @@ def preset(premises: Premises, profile: Profile) -> dict[str, str]:
     nests = [(unquote(str(call[1])), [str(s) for s in call[2:]]) for call in calls if _NEST.fullmatch(str(call[0]))]
     shapes = [(unquote(str(call[1])), str(call[2])) for call in calls if call[0] == "bind-shape"]
     if not nests and not shapes:
-        return {}
+        numbers = [call for call in calls if call[0] == "is-number"]
+        return _constants(numbers, Binding({}), {}, profile, ())
     texts = [*(part for text, _ in nests for part in Nest.parse(text).sizes.values()), *(dims for dims, _ in shapes)]
     binding = Binding({name: profile.size() for text in texts for name in _NAME.findall(text)})
     found: dict[str, str] = {}
