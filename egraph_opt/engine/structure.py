@@ -13,7 +13,7 @@ from functools import cache
 
 from egraph_opt.engine.encode import Encoder
 from egraph_opt.engine.snapshot import ENode, Snapshot
-from egraph_opt.engine.structure_products import of_product, of_sum, of_unary
+from egraph_opt.engine.structure_products import of_product, of_solution, of_sum, of_unary
 from egraph_opt.engine.words import words
 from egraph_opt.ir import Graph, Spec
 from egraph_opt.ir.attrs import parse_attrs
@@ -38,8 +38,11 @@ PARTS = {
 }
 """Facts about the results of decompositions."""
 
-SOURCES = frozenset({ASSUME, "qr", "eigh", "svd", "cholesky"})
+SOURCES = frozenset({ASSUME, "qr", "eigh", "svd", "cholesky", "solve", "lu_factors"})
 """Operations that bring structure which products alone do not have."""
+
+SOLVE, GENERAL = "Solve", "matrix='general'"
+"""A solve, and how the text of one begins that reads all of its matrix."""
 
 
 def has_sources(graph: Graph) -> bool:
@@ -81,6 +84,7 @@ def infer(snapshot: Snapshot, encoder: Encoder, known: dict[int, Structure]) -> 
             for child in set(enode.children):
                 users[child].append((c, enode))
             table.look(c, enode)
+            table.solved(enode)
     waiting = list(table.known)
     queued = set(waiting)
     while waiting:
@@ -121,6 +125,14 @@ class _Table:
         self.known[c] = new
         return True
 
+    def solved(self, enode: ENode) -> None:
+        """A matrix that a program solves with has an inverse, or the program has no value."""
+        q = enode.children[0] if enode.constructor == SOLVE and enode.text.startswith(GENERAL) else -1
+        types = self._snapshot.types[q] if q >= 0 else None
+        if types is not None:
+            held = self.of(q).having("invertible")
+            self.known[q] = closed(held, types[0].shape, not is_complex(types[0].dtype))
+
     def _made(self, enode: ENode) -> Structure:
         name, text, children = enode
         if name == "Einsum2":
@@ -134,6 +146,8 @@ class _Table:
             return of_sum(self.of(x), self.of(y), self._are_transposes(x, y))
         if name == "Constant":
             return _constant(text)
+        if name == SOLVE:
+            return of_solution(text, self.of(children[0]), self.of(children[1]))
         call = self._encoder.calls.get(text)
         if call is not None:
             return self._part(dict(call.attrs), children) if call.op == "result" else NOTHING

@@ -167,6 +167,23 @@ def _scaled(spec: Spec, x: Structure, y: Structure, p: str, q: str) -> Structure
 
 
 @lru_cache(maxsize=1 << 14)
+def of_solution(text: str, matrix: Structure, right: Structure) -> Structure:
+    """Structure of the solution of a system: that of an inverse is the matrix's, except that bands fill up."""
+    facts = right.facts & {"invertible"}
+    if "identity" not in right.facts:
+        return Structure(facts)
+    triangle = text.partition("'")[2].partition("'")[0].removeprefix("unit_")
+    if "transposed=True" in text:
+        triangle = {"lower": "upper", "upper": "lower"}.get(triangle, triangle)
+        matrix = matrix.transposed
+    if triangle == "general":
+        lower, upper = matrix.lower, matrix.upper
+        facts |= matrix.facts & {"symmetric", "orthogonal", "permutation", "positive_definite"}
+    else:
+        lower, upper = (UNBOUNDED, 0.0) if triangle == "lower" else (0.0, UNBOUNDED)
+    return Structure(facts, 0.0 if lower <= 0 else UNBOUNDED, 0.0 if upper <= 0 else UNBOUNDED)
+
+
 def of_sum(x: Structure, y: Structure, transposes: bool) -> Structure:
     """Structure of a sum of two tensors; ``transposes`` if they are each other's transposed matrices."""
     facts = set(x.facts & y.facts & SUMMED)

@@ -149,6 +149,8 @@ def closed(known: Structure, shape: tuple[int, ...], real: bool = True) -> Struc
             low, high = min(low, below), min(high, above)
         if square and "symmetric" in facts:
             low = high = min(low, high)
+        if {"positive_semidefinite", "invertible"} <= facts:
+            facts.add("positive_definite")
         if square and real and low <= 0 and high <= 0:
             facts.add("symmetric")
             if "unit_diagonal" in facts:

@@ -103,7 +103,7 @@ def _infer_sign(types: Types) -> tuple[TensorType, ...]:
 
 def as_columns(b: Array, rank: int) -> Array:
     """Right-hand sides as matrices; ``rank`` is that of the systems."""
-    return b.reshape(*b.shape[: rank - 1], -1)
+    return b.reshape(*b.shape[: rank - 1], math.prod(b.shape[rank - 1 :]))
 
 
 def _solve(a: Array, b: Array, *, matrix: str, transposed: bool) -> Array:

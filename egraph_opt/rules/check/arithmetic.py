@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from egraph_opt.ir import Node
+from egraph_opt.rules.check import systems
 
 Array = np.ndarray[Any, Any]
 
@@ -214,6 +215,7 @@ def _compare(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **systems.FUNCTIONS,
     **{
         name: _lanes(getattr(np, name))
         for name in ("exp", "exp2", "expm1", "log", "log1p", "tanh", "sin", "cos", "tan", "sinh", "cosh", "cbrt")

@@ -10,8 +10,9 @@ import numpy as np
 
 from egraph_opt.engine.words import make_node
 from egraph_opt.rules.check.draws import Array, Style, draw
-from egraph_opt.rules.check.evaluate import Reading, evaluate, numpy_dtype
+from egraph_opt.rules.check.evaluate import EvaluationError, Reading, evaluate, numpy_dtype
 from egraph_opt.rules.check.instances import Instance
+from egraph_opt.rules.check.systems import are_regular, made_regular
 from egraph_opt.verify.structured import imposed
 
 Place = tuple[int, int]
@@ -53,10 +54,13 @@ def give_values(
             case.inputs[n] = draw(values, instance.nodes[n].type, style, near)
         if n in instance.structured:
             case.inputs[n] = imposed(case.inputs[n], instance.nodes[n].type, instance.structured[n], values)
+    made_regular(instance.nodes, case.inputs, instance.structured)
     for n, (spec, source) in instance.derived.items():
         back = make_node("Einsum1", spec, (source,), (instance.nodes[n].type,))
         case.inputs[n] = evaluate(back, [node_values(case, reading)[source]], reading)
     case.values[reading] = node_values(case, reading)
+    if not are_regular(instance.nodes, case.values[reading]):
+        raise EvaluationError("a system is singular, or nearly so")
     return case
 
 

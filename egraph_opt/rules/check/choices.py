@@ -19,9 +19,11 @@ from egraph_opt.ir.attrs import DType, freeze, parse_attrs
 from egraph_opt.ir.reshapes import parse_shape, shape_text
 from egraph_opt.ir.spec import Spec
 from egraph_opt.ops import Trait, get_op
-from egraph_opt.rules.check import layout_choices
+from egraph_opt.rules.check import layout_choices, systems
 from egraph_opt.rules.check.profile import DTYPES, FLOATS, MisfitError, Profile
 from egraph_opt.rules.check.random_specs import draw_spec
+
+CHOOSERS = {**layout_choices.CHOOSERS, **systems.CHOOSERS}
 
 Known = Sequence[TensorType | None]
 Choice = tuple[str, list[TensorType]]
@@ -73,9 +75,9 @@ def choose(profile: Profile, name: str, known: Known, want: Want, text: str | No
         return _reshape(profile, known[0], want, text, dtypes[0])
     if Trait.ELEMENTWISE in op.traits:
         return _elementwise(profile, name, known, want, text, dtypes)
-    if op.name in layout_choices.CHOOSERS:
+    if op.name in CHOOSERS:
         attrs = dict(parse_attrs(text)) if text else None
-        rough = layout_choices.CHOOSERS[op.name](profile, known, want.shape, attrs)
+        rough = CHOOSERS[op.name](profile, known, want.shape, attrs)
         found = text or attribute_text(tuple((k, freeze(v)) for k, v in rough.attrs.items()))
         pairs = zip(rough.shapes, dtypes, strict=True)
         return found, [known[i] or TensorType(s, d) for i, (s, d) in enumerate(pairs)]
@@ -188,6 +190,9 @@ def _operand_dtypes(profile: Profile, name: str, known: Known, want: Want) -> li
         return [base, other]
     if op.name in ("take", "dynamic_slice_in_dim"):
         return [known[0].dtype if known[0] else want.dtype or profile.dtype(), known[1].dtype if known[1] else "int32"]
+    if op.name in systems.DTYPES:
+        held = fixed if fixed not in (None, "int32") else want.dtype or profile.dtype()
+        return [d or str(held) for d in systems.DTYPES[op.name]]
     if fixed is not None:
         return [fixed] * count
     if op.name in ("convert_element_type", "bitcast_convert_type"):
@@ -211,7 +216,7 @@ def results(name: str) -> dict[str, str]:
     op = get_op(word.op)
     if op.name in ("einsum", "add"):
         return {d: d for d in DTYPES if d != "bool" or op.name == "einsum"}
-    if Trait.ELEMENTWISE not in op.traits and op.name not in layout_choices.CHOOSERS and op.name != "reshape":
+    if Trait.ELEMENTWISE not in op.traits and op.name not in CHOOSERS and op.name != "reshape":
         return {}
     found: dict[str, str] = {}
     count = len(word.constructor.arguments) - word.constructor.has_text

@@ -115,6 +115,8 @@ class Maker:
         leaf = self._leaf(Want(shape, want.dtype), plain=True)
         self._instance.structured[leaf] = facts
         type_ = self._instance.nodes[leaf].type
+        if name in self._summands and self._profile.chance(0.6):
+            leaf = self._append(Node("copy", (leaf,), (), (type_,)))
         return self._append(Node(ASSUME, (leaf,), (("facts", facts),), (type_,)))
 
     def _leaf(self, want: Want, plain: bool = False, summand: bool = False) -> int:

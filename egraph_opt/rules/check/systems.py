@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Systems of equations in the check of rules: their values by elimination in any precision, and random instances.
+
+A rule about inverses says nothing of matrices that have none: an instance one of whose systems is singular, or so
+nearly singular that rounding decides, is drawn again. What a rule makes of it must then be finite, whatever it solves.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from egraph_opt.ir import Node, TensorType
+from egraph_opt.rules.check.layout_choices import Attrs, Known, Proposal, Shape
+from egraph_opt.rules.check.profile import MisfitError, Profile
+
+Array = np.ndarray[Any, Any]
+
+WORST = 200.0
+"""Largest condition number of the systems of an instance."""
+
+MATRICES = ("general", "general", "general", "lower", "upper", "unit_lower", "unit_upper")
+
+
+def eliminated(a: Array, b: Array) -> tuple[Array, Array, Array]:
+    """Gauss elimination with pivoting of the largest, in the precision of the operands.
+
+    Args:
+        a: matrices ``[..., n, n]``.
+        b: right-hand sides ``[..., n, m]``.
+
+    Returns:
+        The solution, the diagonal of the eliminated matrices, and the signs of the row exchanges.
+    """
+    a, b = a.copy(), b.copy()
+    n = a.shape[-1]
+    count = math.prod(a.shape[:-2])
+    flat_a, flat_b = a.reshape(count, n, n), b.reshape(count, n, b.shape[-1])
+    signs = np.ones(len(flat_a))
+    for p, (matrix, right) in enumerate(zip(flat_a, flat_b, strict=True)):
+        for k in range(n):
+            best = k + int(np.argmax(np.abs(matrix[k:, k])))
+            if best != k:
+                matrix[[k, best]], right[[k, best]] = matrix[[best, k]], right[[best, k]]
+                signs[p] = -signs[p]
+            factors = matrix[k + 1 :, k] / matrix[k, k]
+            matrix[k + 1 :] -= factors[:, None] * matrix[k]
+            right[k + 1 :] -= factors[:, None] * right[k]
+        for k in range(n - 1, -1, -1):
+            right[k] = (right[k] - matrix[k, k + 1 :] @ right[k + 1 :]) / matrix[k, k]
+    diagonal = np.diagonal(flat_a, axis1=-2, axis2=-1).reshape(a.shape[:-1])
+    return flat_b.reshape(b.shape), diagonal, signs.reshape(a.shape[:-2])
+
+
+def meant(node: Node, a: Array) -> Array:
+    """The matrix of a solve: its triangle, transposed where that is asked for."""
+    held = dict(node.attrs)
+    kind = held.get("matrix", "general")
+    if kind.endswith("lower"):
+        a = np.tril(a)
+    elif kind.endswith("upper"):
+        a = np.triu(a)
+    if kind.startswith("unit"):
+        one = np.eye(a.shape[-1], dtype=bool)
+        a = np.where(one, np.ones_like(a), a)
+    return np.swapaxes(a, -1, -2) if held.get("transposed") else a
+
+
+def _solve(node: Node, a: Array, *rest: Array) -> Array:
+    b = rest[-1]
+    columns = b.reshape(*b.shape[: a.ndim - 1], math.prod(b.shape[a.ndim - 1 :]))
+    return eliminated(meant(node, a), columns)[0].reshape(b.shape)
+
+
+def _log_abs_det(node: Node, a: Array) -> Any:
+    del node
+    _, diagonal, _ = eliminated(a, a[..., :1])
+    return np.log(np.abs(diagonal)).sum(-1)
+
+
+def _sign_det(node: Node, a: Array) -> Any:
+    del node
+    _, diagonal, signs = eliminated(a, a[..., :1])
+    sizes = np.abs(diagonal)
+    return (diagonal / np.where(sizes == 0, 1, sizes)).prod(-1) * signs
+
+
+def _lu_log_abs_det(node: Node, factors: Array) -> Any:
+    del node
+    return np.log(np.abs(np.diagonal(factors, axis1=-2, axis2=-1))).sum(-1)
+
+
+FUNCTIONS: Mapping[str, Callable[..., Any]] = {
+    "solve": _solve,
+    "lu_solve": _solve,
+    "log_abs_det": _log_abs_det,
+    "sign_det": _sign_det,
+    "lu_log_abs_det": _lu_log_abs_det,
+}
+
+DTYPES = {"lu_solve": ("", "", "int32", ""), "lu_sign_det": ("", "int32")}
+"""Element types of operands that are not those of the matrices."""
+
+SYSTEMS = frozenset({*FUNCTIONS, "lu_factors"})
+
+
+def made_regular(nodes: Sequence[Node], inputs: dict[int, Array], fixed: Collection[int]) -> None:
+    """Move inputs that are matrices of systems away from singular ones, by a multiple of the identity matrix.
+
+    Args:
+        nodes: of the instance.
+        inputs: values of its inputs; they are changed.
+        fixed: inputs that must stay as they are.
+    """
+    for node in nodes:
+        if node.op not in SYSTEMS:
+            continue
+        q = node.operands[0]
+        while nodes[q].op in ("copy", "stop_gradient", "assume"):
+            q = nodes[q].operands[0]
+        value = inputs.get(q)
+        if value is None or q in fixed or nodes[q].type.dtype not in ("float32", "float64") or value.ndim < 2:
+            continue
+        n = value.shape[-1]
+        if n == value.shape[-2]:
+            shift = 1 + n * float(np.max(np.abs(value), initial=0.0))
+            inputs[q] = value + (np.eye(n) * shift).astype(value.dtype)
+
+
+def are_regular(nodes: Sequence[Node], values: Mapping[int, Array]) -> bool:
+    """Whether no system of an instance is singular or nearly so."""
+    for node in nodes:
+        if node.op not in SYSTEMS:
+            continue
+        matrix = meant(node, values[node.operands[0]])
+        wide = matrix.astype(np.complex128 if matrix.dtype.kind == "c" else np.float64)
+        if not np.isfinite(wide).all():
+            return False
+        if wide.size and not np.all(np.linalg.cond(wide) < WORST):
+            return False
+    return True
+
+
+def _columns(profile: Profile) -> Shape:
+    return tuple(profile.size() for _ in range(profile.rng.choice((0, 1, 1, 1, 2))))
+
+
+def _square(profile: Profile) -> Shape:
+    n = profile.size()
+    return (*(profile.size() for _ in range(profile.rng.choice((0, 0, 1, 2)))), n, n)
+
+
+def _shapes(profile: Profile, matrix: TensorType | None, right: Shape | None) -> tuple[Shape, Shape]:
+    """Shapes of a matrix and a right-hand side."""
+    if matrix is not None:
+        return matrix.shape, right if right is not None else (*matrix.shape[:-1], *_columns(profile))
+    if right is None:
+        system = _square(profile)
+        return system, (*system[:-1], *_columns(profile))
+    if not right:
+        raise MisfitError("a scalar is no right-hand side")
+    row = profile.rng.randrange(len(right)) if profile.chance(0.4) else 0
+    return (*right[: row + 1], right[row]), right
+
+
+def _choose_solve(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | None) -> Proposal:
+    right = known[-1].shape if known[-1] is not None else want
+    system, right = _shapes(profile, known[0], right)
+    drawn = {"matrix": profile.rng.choice(MATRICES), "transposed": profile.chance(0.5)}
+    return Proposal(attrs or drawn, [system, right])
+
+
+def _choose_lu_solve(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | None) -> Proposal:
+    matrix = known[0] or known[1]
+    right = known[-1].shape if known[-1] is not None else want
+    system, right = _shapes(profile, matrix, right)
+    return Proposal(attrs or {"transposed": profile.chance(0.5)}, [system, system, system[:-1], right])
+
+
+def _choose_factors(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | None) -> Proposal:
+    del attrs
+    square = want is not None and len(want) > 1 and want[-1] == want[-2]
+    return Proposal({}, [known[0].shape if known[0] else want if square and want is not None else _square(profile)])
+
+
+def _choose_determinant(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | None) -> Proposal:
+    del attrs
+    n = profile.size()
+    system = known[0].shape if known[0] else (*want, n, n) if want is not None else _square(profile)
+    return Proposal({}, [system, system[:-1]][: len(known)])
+
+
+CHOOSERS: dict[str, Callable[..., Proposal]] = {
+    "solve": _choose_solve,
+    "lu_solve": _choose_lu_solve,
+    "lu_factors": _choose_factors,
+    **dict.fromkeys(("lu_permutation", "lu_pivots"), _choose_factors),
+    **dict.fromkeys(("log_abs_det", "sign_det", "lu_log_abs_det", "lu_sign_det"), _choose_determinant),
+}
