@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from jax import grad, vmap
 
+import egraph_opt
 from egraph_opt.adjoint import adjoint_form
 from egraph_opt.adjoint.known import Known
 from egraph_opt.adjoint.merging import merge
 from egraph_opt.adjoint.values import Values
 from egraph_opt.capture import capture
 from egraph_opt.cost import FlopCount, count_graph
+from egraph_opt.explain.checker import check
 from egraph_opt.ir import Graph
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
@@ -201,3 +203,13 @@ def test_steps_are_equations() -> None:
     assert len(merged.equal) > 10
     for want, got in zip(values[::2], values[1::2], strict=True):
         assert np.allclose(want, got, rtol=1e-4, atol=1e-4 * float(np.max(np.abs(want))))
+
+
+def test_a_certificate_joins_both_programs() -> None:
+    f = nested(grad, 2, network(jnp.tanh), True)
+    result = egraph_opt.optimize(f, measure=False, cost="flops").plan(weights(64, 3), array(48, seed=7))
+    assert result.report.rules_fired["adjoint"] == 2
+    explanation = result.explain()
+    assert explanation.certificate is not None, explanation.proof.reason
+    assert check(explanation.certificate) > 5
+    assert "<a, L u> = <L' a, u>" in str(explanation)

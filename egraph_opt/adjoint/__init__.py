@@ -9,4 +9,5 @@ field. ``elimination`` takes a result that is linear in what a chain of products
 a search that grows by local gains does not find them (docs/decisions/derivatives.md).
 """
 
+from egraph_opt.adjoint.rewrite import LAWS as LAWS
 from egraph_opt.adjoint.rewrite import adjoint_form as adjoint_form

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 
 from egraph_opt.adjoint.known import Known
 from egraph_opt.adjoint.values import Values, slice_bounds
@@ -29,6 +29,8 @@ class Merged:
         place: for each node of ``graph`` the one it became.
         count: how many nodes became others.
         equal: pairs of nodes that are equal as polynomials.
+        emitted: nodes with their operands in the emitter, and what its smart constructors made of them.
+        first: ``place`` before any result was written differently.
     """
 
     graph: Graph
@@ -38,11 +40,19 @@ class Merged:
     place: list[int]
     count: int
     equal: list[tuple[int, int]]
+    emitted: list[tuple[Node, Sequence[int], int]] = field(default_factory=list)
+    first: tuple[int, ...] = ()
 
     @property
     def roots(self) -> list[int]:
         """Results and effects."""
         return [self.place[n] for n in (*self.graph.outputs, *self.graph.effects)]
+
+    def emit(self, node: Node, operands: Sequence[int]) -> int:
+        """The node with operands in the emitter."""
+        number = self.emitter.emit(node, operands, Trait.ELEMENTWISE in get_op(node.op).traits)
+        self.emitted.append((node, operands, number))
+        return number
 
     def build(self) -> Graph:
         """The program."""
@@ -69,7 +79,7 @@ def merge(graph: Graph, numerics: Numerics) -> Merged:
             merged.place.append(emitter.input(node.type, names[number]))
             continue
         operands = [merged.place[q] for q in node.operands]
-        new = emitter.emit(node, operands, Trait.ELEMENTWISE in get_op(node.op).traits)
+        new = merged.emit(node, operands)
         if node.op == "slice":
             new = _before_product(merged, new)
         if new not in seen and is_sum_or_product(emitter.nodes[new]):
@@ -83,6 +93,7 @@ def merge(graph: Graph, numerics: Numerics) -> Merged:
             else:
                 known.add(new)
         merged.place.append(new)
+    merged.first = tuple(merged.place)
     return merged
 
 

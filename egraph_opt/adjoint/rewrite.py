@@ -12,7 +12,6 @@ from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import Spec
 from egraph_opt.normalise import normalise
-from egraph_opt.ops import Trait, get_op
 
 LARGEST = 1_500
 """Nodes of the programs that are looked at."""
@@ -29,6 +28,12 @@ GAIN = 0.01
 
 MERGED, MOVED = "equal-values", "adjoint"
 """What reports call the two steps."""
+
+LAWS = {
+    MERGED: "tensors that are the same polynomial of the same tensors are computed once",
+    MOVED: "<a, L u> = <L' a, u> where L' a is computed anyway",
+}
+"""What the steps say, by name."""
 
 Price = Callable[[Graph], float]
 
@@ -111,6 +116,5 @@ def _substituted(merged: Merged, live: set[int], result: int, other: int) -> dic
     for n in sorted(live):
         node = emitter.nodes[n]
         if n > result and not changed.keys().isdisjoint(node.operands):
-            operands = [changed.get(q, q) for q in node.operands]
-            changed[n] = emitter.emit(node, operands, Trait.ELEMENTWISE in get_op(node.op).traits)
+            changed[n] = merged.emit(node, [changed.get(q, q) for q in node.operands])
     return changed

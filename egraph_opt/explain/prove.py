@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from egraph_opt.engine.record import RecordedSaturation
 from egraph_opt.engine.rule import base_name
 from egraph_opt.engine.saturate import DELETING
 from egraph_opt.errors import EngineError
+from egraph_opt.explain.adjoint import adjoint_steps, normal_forms
 from egraph_opt.explain.checker import check
 from egraph_opt.explain.congruence import Congruence
 from egraph_opt.explain.evidence import Equation, Evidence, conditions
@@ -43,6 +44,7 @@ class Effort:
         iterations: how many it made.
         seconds: wall clock of the explaining saturation, and of making the proof shorter [s].
         nodes: e-nodes of the explaining saturation.
+        price: of a program as the search saw it, where it began with adjoints.
     """
 
     rules: RuleSet
@@ -51,6 +53,7 @@ class Effort:
     seconds: float = 60.0
     nodes: int = 30_000
     likely: frozenset[str] = frozenset()
+    price: Callable[[Graph], float] | None = None
 
     def attempts(self) -> Iterator[Effort]:
         """Efforts one after the other, until one of them is enough."""
@@ -94,7 +97,10 @@ def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] =
         written = [evidence.table.graph(graph) for graph in (before, after)]
         ends = [[place[n] for n in r] for place, r in zip(written, roots, strict=True)]
         evidence.goals = list(zip(*ends, strict=True))
-        both = _both(before, after, written, evidence, effort)
+        start, terms = before, written[0]
+        if effort.price is not None:
+            start, terms = adjoint_steps(before, terms, evidence, effort.numerics, effort.price) or (start, terms)
+        both = _both(start, after, [terms, written[1]], evidence, effort)
         reason = ""
         if not evidence.done():
             reason = _saturate(both, evidence, attempt, frozen)
@@ -162,22 +168,9 @@ def _both(before: Graph, after: Graph, written: Sequence[Sequence[int]], evidenc
                 evidence.add(Equation("normal-form", term, chain))
             made.append(builder.copy(node, [made[q] for q in node.operands]))
             image.append(term)
-        _normal_forms(graph, place, image, terms, evidence)
+        normal_forms(graph, place, image, terms, evidence)
         roots += [made[place[n]] for n in (*graph.outputs, *graph.effects)]
     return builder.build(roots)
-
-
-def _normal_forms(
-    graph: Graph, place: Sequence[int], image: Sequence[int], terms: Sequence[int], evidence: Evidence
-) -> None:
-    """Each node over what its operands became equals what it became; inside of sums nothing became of a node yet."""
-    became: list[int] = []
-    for n, node in enumerate(graph.nodes):
-        term = evidence.table.node(node, [became[q] for q in node.operands]) if node.operands else terms[n]
-        if place[n] >= 0:
-            evidence.add(Equation("normal-form", term, image[place[n]]))
-            term = image[place[n]]
-        became.append(term)
 
 
 def _graphs(node: Node) -> list[Graph]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from egraph_opt.adjoint import LAWS
 from egraph_opt.cost import count_node
 from egraph_opt.engine import RuleSet
 from egraph_opt.ir import Graph
@@ -26,8 +27,8 @@ def summary(result: Result) -> str:
     )
     laws = {rule.name: rule for rule in rules_of(result)}
     for name, count in sorted(report.rules_fired.items(), key=lambda item: (-item[1], item[0])):
-        rule = laws.get(name)
-        lines.append(f"  {name} x{count}: {rule.law if rule else 'sums collected and factored'}")
+        law = laws[name].law if name in laws else LAWS.get(name, "sums collected and factored")
+        lines.append(f"  {name} x{count}: {law}")
     before, after = _flops_by_line(result.before), _flops_by_line(result.after)
     changes = {place: (before[place], after[place]) for place in before | after if before[place] != after[place]}
     if changes:
