@@ -26,6 +26,7 @@ from egraph_opt.ir.matrix_forms import pays_alone
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.loops import improved
 from egraph_opt.normalise import normalise
+from egraph_opt.reads import narrowed
 
 WHILE_TRIPS = 10.0
 """Trips that a ``while`` of unknown length is priced with."""
@@ -125,6 +126,7 @@ def search(
     start = time.perf_counter()
     found = Search(graph, [])
     graph = normalise(graph, options.numerics)
+    graph = _narrowed(graph, options)
     found.seconds["normalise"] = time.perf_counter() - start
     graph, looped = improved(graph, options.numerics, options.cost)
     graph, bodies = _bodies(graph, options, found)
@@ -265,6 +267,16 @@ def _price(graph: Graph, cost: CostModel, fixed: frozenset[int], steady: frozens
         return cost.graph_seconds(graph, frozen_nodes(graph, fixed) if fixed else frozenset())
     each = cost.graph_seconds(graph, frozen_nodes(graph, steady))
     return each + (cost.graph_seconds(graph) - each) / trips
+
+
+def _narrowed(graph: Graph, options: SearchOptions) -> Graph:
+    """The program without what nobody reads of its tensors."""
+    smaller = narrowed(graph, options.numerics)
+    if smaller is graph:
+        return graph
+    smaller = normalise(smaller, options.numerics)
+    cheaper = options.cost.graph_seconds(smaller) <= options.cost.graph_seconds(graph)
+    return smaller if cheaper else graph
 
 
 def _bodies(graph: Graph, options: SearchOptions, found: Search) -> tuple[Graph, Counter[str]]:

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs that compute no more than is read: counted FLOP before any rule, and the values of the original."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from egraph_opt.capture import capture
+from egraph_opt.cost import FlopCount, count_graph
+from egraph_opt.ir import Graph
+from egraph_opt.ir.numerics import Numerics
+from egraph_opt.lower import lower_graph
+from egraph_opt.normalise import normalise
+from egraph_opt.reads import narrowed
+
+N = 24
+Program = Callable[..., Any]
+
+
+def array(*shape: int, seed: int = 0) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape), jnp.float32)
+
+
+def narrow(program: Program, *args: Any) -> Graph:
+    """The narrowed program, whose values are those of the original."""
+    captured = capture(program, args)
+    before = normalise(captured.graph)
+    after = normalise(narrowed(before, Numerics.EXACT))
+    assert FlopCount().graph_seconds(after) <= FlopCount().graph_seconds(before)
+    leaves = [*jax.tree.leaves(args), *captured.constants]
+    for want, got in zip(jax.tree.leaves(program(*args)), jax.jit(lower_graph(after))(leaves), strict=True):
+        assert want.shape == got.shape
+        assert want.dtype == got.dtype
+        np.testing.assert_allclose(want, got, rtol=1e-4, atol=1e-5)
+    return after
+
+
+A, B, C = array(N, N), array(N, N, seed=1), array(N, N, seed=2)
+I = jnp.asarray(5)  # noqa: E741
+AT = jnp.asarray([3, 0, 7, 7])
+PRODUCT = 2 * N * N
+IMAGE, KERNEL = array(2, 3, 20, 20), array(4, 3, 3, 3, seed=1)
+
+
+def layer_norm(x: Any) -> Any:
+    return (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + 1e-5)
+
+
+def attention(q: Any, k: Any, v: Any) -> Any:
+    return jax.nn.softmax(q @ k.T / 5, axis=-1) @ v
+
+
+def convolved(x: Any, w: Any, **options: Any) -> Any:
+    return lax.conv_general_dilated(x, w, options.pop("strides", (1, 1)), options.pop("padding", "SAME"), **options)
+
+
+# name: function, arguments, the most FLOP of what is left
+PROGRAMS: dict[str, tuple[Program, tuple[Any, ...], float]] = {
+    "a row of a network": (lambda a, b, c: jnp.maximum(jnp.tanh(a @ b) @ c, 0)[-1], (A, B, C), 2 * PRODUCT + N),
+    "an element of a sum": (lambda a, b: (jnp.tanh(a) * b + jnp.exp(b))[1, 2], (A, B), 10),
+    "rows of a softmax": (lambda a, b: jax.nn.softmax(a @ b)[:4], (A, B), 4 * PRODUCT + 40 * N),
+    "rows of a softmax, dynamic": (lambda a, b, i: jax.nn.softmax(a @ b)[i], (A, B, I), PRODUCT + 10 * N),
+    "rows of a softmax, gathered": (lambda a, b, i: jax.nn.softmax(a @ b)[i], (A, B, AT), 4 * PRODUCT + 40 * N),
+    "rows of a normalised layer": (lambda a, b: layer_norm(a @ b)[2:4], (A, B), 2 * PRODUCT + 30 * N),
+    "the last query": (lambda q, k, v: attention(q, k, v)[-1], (A, B, C), 2 * PRODUCT + 20 * N),
+    "a query by index": (lambda q, k, v, i: attention(q, k, v)[i], (A, B, C, I), 2 * PRODUCT + 20 * N),
+    "queries of a batch": (
+        lambda q, k, v: jax.vmap(attention)(q, k, v)[:, -1],
+        (array(3, N, N), array(3, N, N), array(3, N, N)),
+        6 * PRODUCT + 60 * N,
+    ),
+    "a block by indices": (
+        lambda a, b, i: lax.dynamic_slice(jnp.tanh(a @ b), (i, 2 * i), (2, 3)),
+        (A, B, I),
+        6 * 2 * N + 30,
+    ),
+    "a slice at a computed place": (
+        lambda a, b: lax.dynamic_index_in_dim(jnp.tanh(a @ b), jnp.argmax(a[0]), 0, keepdims=False),
+        (A, B),
+        PRODUCT + 3 * N,
+    ),
+    "columns with gaps": (lambda a, b: jnp.sin(a @ b)[:, 1::5], (A, B), 5 * PRODUCT + 5 * N),
+    "both ends": (lambda a, b: (jnp.sin(a @ b)[:2], jnp.cos(a @ b)[1:3]), (A, B), 3 * PRODUCT),
+    "turned round": (lambda a, b: jnp.exp(a @ b)[::-1][:2], (A, B), 2 * PRODUCT),
+    "half of a split": (lambda a, b: jnp.tanh(jnp.split(a @ b, 2, axis=1)[1]), (A, B), 12 * PRODUCT),
+    "one of two joined": (lambda a, b, c: jnp.tanh(jnp.concatenate([a @ b, b @ c]))[N:], (A, B, C), N * PRODUCT),
+    "over the seam": (
+        lambda a, b, c: jnp.tanh(jnp.concatenate([a @ b, b @ c]))[N - 1 : N + 2],
+        (A, B, C),
+        3 * PRODUCT,
+    ),
+    "through a pad": (lambda a, b: jnp.pad(jnp.tanh(a @ b), 3)[:5], (A, B), 2 * PRODUCT),
+    "through a reshape": (lambda a, b: jnp.tanh(a @ b).reshape(4, 6, N)[1], (A, B), 6 * PRODUCT),
+    "a head of several": (lambda a, b: jnp.tanh((a @ b).reshape(N, 4, 6))[:, 2], (A, B), 6 * PRODUCT),
+    "a maximum of some": (lambda a, b: jnp.max(jnp.tanh(a @ b), 0)[:3], (A, B), 4 * PRODUCT),
+    "an early part of a cumulative sum": (
+        lambda a, b: jnp.cumsum(jnp.tanh(a @ b), 0)[:2],
+        (A, B),
+        2 * PRODUCT + 4 * N,
+    ),
+    "sorted rows": (lambda a, b: jnp.sort(a @ b, axis=1)[:2], (A, B), 2 * PRODUCT + 12 * N),
+    "a crop of a convolution": (
+        lambda x, w: jnp.maximum(convolved(x, w), 0)[:, :, 4:6, :2],
+        (IMAGE, KERNEL),
+        2 * 2 * 4 * 4 * 27 + 32,
+    ),
+    "a crop with strides": (
+        lambda x, w: convolved(x, w, strides=(2, 3), padding="VALID", rhs_dilation=(2, 1))[1, 2:4, 2, :3],
+        (IMAGE, KERNEL),
+        2 * 2 * 3 * 27,
+    ),
+    "a crop of two convolutions": (
+        lambda x, w, v: convolved(jnp.tanh(convolved(x, w)), v)[:, :, 9, 9],
+        (IMAGE, KERNEL, array(2, 4, 3, 3)),
+        2 * 2 * 9 * 4 * 27 + 2 * 2 * 2 * 36,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_only_what_is_read_is_computed(name: str) -> None:
+    program, args, flops = PROGRAMS[name]
+    assert count_graph(narrow(program, *args)).flops <= 1.1 * flops
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda a, b: jnp.tanh(a @ b),
+        lambda a, b: ((a @ b)[0], jnp.sum(a @ b)),
+        lambda a, b: (a @ b)[jnp.argmax(jnp.sum(a @ b, 1))],
+        lambda a, b: jnp.concatenate([a, b])[: 2 * N],
+    ],
+)
+def test_what_is_read_whole_is_computed_whole(program: Program) -> None:
+    want = count_graph(normalise(capture(program, (A, B)).graph)).flops
+    assert count_graph(narrow(program, A, B)).flops == want
+
+
+def test_one_place_of_a_cumulative_maximum_is_a_maximum() -> None:
+    graph = narrow(lambda a, b: lax.cummax(a @ b, 0)[4], A, B)
+    assert "cummax" not in {node.op for node in graph}
+    assert count_graph(graph).flops <= 5 * PRODUCT + 5 * N
