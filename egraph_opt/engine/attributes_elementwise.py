@@ -82,6 +82,14 @@ def _fit(shape: str, result: str, factor: str) -> Result:
     return None if have else canonical(("",), word, sizes, _scale(factor))
 
 
+def _times(first: str, second: str) -> Result:
+    """The product by elements of tensors of one shape, or of a scalar and a tensor."""
+    have, want = parse_shape(first), parse_shape(second)
+    word = LETTERS[: len(want)]
+    sizes = dict(zip(word, want, strict=True))
+    return canonical((word if have else "", word), word, sizes) if have in ((), want) else None
+
+
 def _ones(text: str) -> Result:
     """The einsum of a scalar one that a product of ones is."""
     spec = Spec.parse(text)
@@ -153,6 +161,7 @@ ship(
     AttributeFunction("product", (_S,), ("",), _product, "spec of the product of two tensors of a shape, by elements"),
     AttributeFunction("positive", (_S,), (), lambda s: Spec.parse(s).scale > 0, "the factor of a spec is positive"),
     AttributeFunction("fit", (_S, _S, _S), ("",), _fit, "spec from a scalar or a shape to that shape, with a factor"),
+    AttributeFunction("times", (_S, _S), ("",), _times, "spec of the product of a scalar or a tensor with a tensor"),
     AttributeFunction("ones", (_S,), ("",), _ones, "spec of a scalar one that is a product of ones"),
     AttributeFunction(
         "fold-copy",

@@ -144,8 +144,39 @@ class Sums:
             for term, coefficient in self._terms(q).items():
                 total[term] = total.get(term, 0) + k * coefficient
             if len(total) > MAX_TERMS:
-                break
+                return total
+        return self._collected(total)
+
+    def _collected(self, terms: Terms) -> Terms:
+        """Terms that are multiples of one tensor as one term: of ``x + y + (-1) x`` the ``y`` is left.
+
+        Other multiples stay as they are: to open all of them costs more e-nodes than it finds.
+        """
+        met: dict[int, list[int]] = defaultdict(list)
+        bases = {term: base for term in terms if (base := self._base(term)) is not None}
+        for term in terms:
+            met[bases[term][0] if term in bases else term].append(term)
+        total: Terms = {}
+        for base, members in met.items():
+            for term in members:
+                if len(members) == 1 or term == base:
+                    total[term] = total.get(term, 0) + terms[term]
+                    continue
+                scale = bases[term][1]
+                self._first[self._names.of(term)] = [(self._names.of(base), scale)]
+                self._flat[term] = {base: scale}
+                total[base] = total.get(base, 0) + terms[term] * scale
         return total
+
+    def _base(self, term: int) -> tuple[int, Scale] | None:
+        """The class that a term is a plain multiple of, and the factor."""
+        for node in self._snapshot.classes[term]:
+            if node.constructor == "Einsum1" and node.children[0] != term:
+                spec = Spec.parse(node.text)
+                plain = spec.inputs[0] == spec.output and spec.is_permutation
+                if plain and self._snapshot.types[node.children[0]] is not None:
+                    return node.children[0], spec.scale
+        return None
 
     def _definition(self, c: int) -> list[tuple[int, Scale]] | None:
         multiple = None

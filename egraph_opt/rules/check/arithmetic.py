@@ -136,9 +136,15 @@ def _dynamic_slice(node: Node, x: Array, start: Array) -> Any:
 def _take(node: Node, x: Array, indices: Array) -> Any:
     axis = int(node.attr("axis"))
     count = x.shape[axis]
-    if "FILL" in str(node.attr("mode")) or (not count and indices.size):
+    fills, value = "FILL" in str(node.attr("mode")), node.attr("fill_value")
+    if (fills and value is None) or (not count and indices.size):
         raise NotImplementedError("reads beyond the end")
-    return np.take(x, np.clip(indices.astype(object), 0, max(count - 1, 0)).astype(np.int64), axis)
+    exact = indices.astype(object)
+    found = np.take(x, np.clip(exact, 0, max(count - 1, 0)).astype(np.int64), axis)
+    if fills:
+        outside = ((exact < 0) | (exact >= count)).astype(bool)
+        found[(slice(None),) * axis + (outside,)] = value
+    return found
 
 
 def _pad(node: Node, x: Array, value: Array) -> Any:
@@ -155,9 +161,19 @@ def _reduce(ufunc: Any, start: str) -> Callable[..., Any]:
     def reduce(node: Node, x: Array) -> Any:
         if x.dtype.kind == "c" and start in ("least", "most"):
             raise NotImplementedError("extremes of complex numbers")
-        return ufunc.reduce(x, axis=tuple(node.attr("axes")), initial=_initial(x.dtype, start))
+        axes = tuple(node.attr("axes"))
+        total = ufunc.reduce(x, axis=axes, initial=_initial(x.dtype, start))
+        return _signed_zero(total, x, axes, start) if x.dtype.kind == "f" and start in ("least", "most") else total
 
     return reduce
+
+
+def _signed_zero(total: Any, x: Array, axes: tuple[int, ...], start: str) -> Any:
+    """Extremes with the zero that is the larger one, +0, or the smaller one: numpy takes whichever it meets."""
+    negative = np.signbit(x) == (start == "most")
+    wanted = ((x == 0) & negative).any(axis=axes)
+    zero = np.where(wanted == (start == "most"), -0.0, 0.0).astype(x.dtype)
+    return np.where(total == 0, zero, total)
 
 
 def _initial(dtype: np.dtype[Any], start: str) -> Any:

@@ -200,7 +200,8 @@ def _lowered(node: Node, operands: Sequence[Array], reading: Reading) -> Any:
         operands = [_narrowed(v) for v in operands]
     with jax.enable_x64(True):
         if Trait.ELEMENTWISE not in op.traits:
-            return np.asarray(op.lower(*operands, **{k: thaw(v) for k, v in node.attrs}))
+            result = op.lower(*operands, **{k: thaw(v) for k, v in node.attrs})
+            return np.asarray(result[0] if isinstance(result, list | tuple) and len(result) == 1 else result)
         flat = [np.ravel(v) for v in spread(node, operands)]
         size = -(-max(flat[0].size, 1) // _LANES) * _LANES
         padded = [np.concatenate([v, np.zeros(size - v.size, v.dtype)]) for v in flat]
