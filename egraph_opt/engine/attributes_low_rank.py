@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 
 from egraph_opt.engine.attributes import AttributeFunction, Result, ship
-from egraph_opt.engine.attributes_solves import GENERAL, kind_of
+from egraph_opt.engine.attributes_solves import GENERAL, kind_of, solve_text
 from egraph_opt.ir import low_rank, solves
 from egraph_opt.ir.reshapes import parse_shape
 from egraph_opt.ir.spec import LETTERS, Spec, canonical, identity
@@ -107,6 +107,31 @@ def _square_factors(spec: str) -> Result:
     return {"x": found[1], "y": found[2], "times": _elementwise(parsed.shape[:-2])}
 
 
+def _read_diagonal(matrix: str, right: str) -> Result:
+    """Specs that read the diagonals of matrices, alone and beside right-hand sides, and that sum what was read."""
+    sizes, columns = parse_shape(matrix), parse_shape(right)
+    if len(sizes) < 2 or sizes[-1] != sizes[-2]:
+        return None
+    letters = LETTERS[: len(columns) + 1]
+    word, known = letters[: len(sizes) - 1], dict(zip(letters, (*sizes[:-1], *columns[len(sizes) - 1 :]), strict=False))
+    each = {c: known[c] for c in word}
+    held = {
+        "read": canonical([word + word[-1]], word, each),
+        "once": canonical([word], word[:-1], each),
+        "twice": canonical([word], word[:-1], each, 2.0),
+        "axis": f"axes=({len(word) - 1},)",
+        "everywhere": canonical([""], word[:-1], each),
+    }
+    if len(columns) >= len(word):
+        held["beside"] = canonical([word + word[-1]], letters[: len(columns)], known)
+    return held
+
+
+def _triangular(attrs: str) -> Result:
+    kind, transposed = kind_of(attrs)
+    return {name: solve_text(name, transposed) for name in ("lower", "upper")} if kind == GENERAL else None
+
+
 _S, _I = "String", "i64"
 
 ship(
@@ -161,5 +186,16 @@ ship(
     AttributeFunction(
         "square-factors", (_S,), ("x", "y", "times"), _square_factors, "the factors of a product of square matrices"
     ),
+    AttributeFunction(
+        "read-diagonal",
+        (_S, _S),
+        ("read", "once", "twice", "axis", "everywhere", "beside"),
+        _read_diagonal,
+        "specs that read diagonals of matrices, and sums over them, once or twice",
+    ),
+    AttributeFunction(
+        "triangular-system", (_S,), ("lower", "upper"), _triangular, "attributes of a solve with a triangle alone"
+    ),
+    AttributeFunction("is-general", (_S,), (), lambda attrs: kind_of(attrs)[0] == GENERAL, "all of a matrix is read"),
     AttributeFunction("transposes", (_S,), (), _transposes, "the spec transposes matrices, and nothing else"),
 )

@@ -22,7 +22,8 @@ def kind_of(text: str) -> tuple[str, bool]:
     return str(held["matrix"]), bool(held["transposed"])
 
 
-def _text(matrix: str, transposed: bool) -> str:
+def solve_text(matrix: str, transposed: bool) -> str:
+    """Attributes of a solve, as rules write them."""
     return attribute_text((("matrix", matrix), ("transposed", transposed)))
 
 
@@ -41,14 +42,16 @@ def _into(spec: str, position: int, matrix: str, free: bool) -> Result:
 def _around(spec: str, position: int, attrs: str, matrix: str, free: bool) -> Result:
     found = solves.around_solve(spec, position, _lead(matrix), free)
     kind, transposed = kind_of(attrs)
-    return None if found is None else {"right": found[0], "product": found[1], "attrs": _text(kind, not transposed)}
+    return (
+        None if found is None else {"right": found[0], "product": found[1], "attrs": solve_text(kind, not transposed)}
+    )
 
 
 def _of_moved(spec: str, attrs: str, right: str) -> Result:
     found = solves.of_moved_matrix(spec, *kind_of(attrs), parse_shape(right))
     if found is None:
         return None
-    attrs = _text(found.matrix, found.transposed)
+    attrs = solve_text(found.matrix, found.transposed)
     return {"attrs": attrs, "before": found.before, "right": found.right, "after": found.after}
 
 
@@ -107,7 +110,7 @@ def _identity(spec: str, attrs: str, constant: str, right: str) -> Result:
 
 def _transposed(attrs: str) -> Result:
     kind, transposed = kind_of(attrs)
-    return _text(kind, not transposed)
+    return solve_text(kind, not transposed)
 
 
 def _identity_matrix(shape: str) -> Result:

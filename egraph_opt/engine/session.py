@@ -8,6 +8,7 @@ compile one query per node. Errors and Rust panics leave here as ``EngineError``
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 import weakref
@@ -23,6 +24,30 @@ Row = tuple[str | int, ...]
 
 MEMORY_FOLDER = "/dev/shm"
 """Rows are handed over in hundreds of small files; in memory, where the system has such a folder."""
+
+
+PIECE = 3_000
+"""Characters of program text that are handed over at once: egglog's time grows with their square."""
+
+_QUOTED = re.compile(r'"[^"]*"')
+
+
+def pieces(text: str) -> list[str]:
+    """Program text cut between commands that begin on a line of their own."""
+    if len(text) <= PIECE:
+        return [text]
+    found: list[str] = []
+    lines: list[str] = []
+    size = depth = 0
+    for line in text.split("\n"):
+        lines.append(line)
+        size += len(line)
+        plain = _QUOTED.sub("", line)
+        depth += plain.count("(") - plain.count(")")
+        if depth == 0 and size > PIECE:
+            found.append("\n".join(lines))
+            lines, size = [], 0
+    return [*found, "\n".join(lines)] if lines else found
 
 
 class Session:
@@ -43,7 +68,10 @@ class Session:
             EngineError: egglog refused the text or panicked; the message is egglog's first line.
         """
         try:
-            return list(self._egraph.run_program(*self._egraph.parse_program(text, name)))
+            outputs: list[Any] = []
+            for part in pieces(text):
+                outputs += self._egraph.run_program(*self._egraph.parse_program(part, name))
+            return outputs
         except bindings.EggSmolError as error:
             self.sound = False
             raise EngineError(f"egglog: {_first_line(error)}") from error

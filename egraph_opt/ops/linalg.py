@@ -9,6 +9,7 @@ from typing import Any
 
 from egraph_opt.ir import TensorType
 from egraph_opt.ops.captured import captured
+from egraph_opt.ops.checks import check_count, check_kind, shape_error
 from egraph_opt.ops.layout import f32, i32
 from egraph_opt.ops.op import Flops, Trait
 
@@ -41,6 +42,14 @@ def _solve_flops(types: Types, results: Types, *, left_side: bool, **attrs: Any)
     return float(types[1].size * types[1].shape[-2 if left_side else -1])
 
 
+def _infer_cholesky(types: Types) -> tuple[TensorType, ...]:
+    check_count("cholesky", types, 1)
+    check_kind("cholesky", types, "fc")
+    if types[0].rank < 2 or types[0].shape[-1] != types[0].shape[-2]:
+        raise shape_error("cholesky", "square matrices", types)
+    return (types[0].strong(),)
+
+
 def _declare_factorisations() -> None:
     square, tall, batch = f32(4, 4), f32(5, 3), f32(2, 4, 4)
     captured(
@@ -48,6 +57,7 @@ def _declare_factorisations() -> None:
         ((square,), {}),
         ((batch,), {}),
         page=PAGE,
+        infer=_infer_cholesky,
         flops=counted(lambda m, n: n**3 / 3),
         traits=EXPENSIVE,
         arity=1,

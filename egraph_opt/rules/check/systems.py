@@ -93,9 +93,22 @@ def _lu_log_abs_det(node: Node, factors: Array) -> Any:
     return np.log(np.abs(np.diagonal(factors, axis1=-2, axis2=-1))).sum(-1)
 
 
+def _cholesky(node: Node, a: Array) -> Array:
+    """Lower factors; NaN where there are none."""
+    del node
+    factors = np.zeros_like(a)
+    for k in range(a.shape[-1]):
+        row = factors[..., k, :k]
+        factors[..., k, k] = np.sqrt(a[..., k, k] - (row * row.conj()).sum(-1))
+        rest = a[..., k + 1 :, k] - (factors[..., k + 1 :, :k] * row.conj()[..., None, :]).sum(-1)
+        factors[..., k + 1 :, k] = rest / factors[..., k, k, None]
+    return factors
+
+
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "solve": _solve,
     "lu_solve": _solve,
+    "cholesky": _cholesky,
     "log_abs_det": _log_abs_det,
     "sign_det": _sign_det,
     "lu_log_abs_det": _lu_log_abs_det,
@@ -104,7 +117,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
 DTYPES = {"lu_solve": ("", "", "int32", ""), "lu_sign_det": ("", "int32")}
 """Element types of operands that are not those of the matrices."""
 
-SYSTEMS = frozenset({*FUNCTIONS, "lu_factors"})
+SYSTEMS = frozenset({*FUNCTIONS, "lu_factors"}) - {"cholesky"}
 
 
 def made_regular(nodes: Sequence[Node], inputs: dict[int, Array], fixed: Collection[int]) -> None:
@@ -197,6 +210,7 @@ CHOOSERS: dict[str, Callable[..., Proposal]] = {
     "solve": _choose_solve,
     "lu_solve": _choose_lu_solve,
     "lu_factors": _choose_factors,
+    "cholesky": _choose_factors,
     **dict.fromkeys(("lu_permutation", "lu_pivots"), _choose_factors),
     **dict.fromkeys(("log_abs_det", "sign_det", "lu_log_abs_det", "lu_sign_det"), _choose_determinant),
 }
