@@ -153,7 +153,7 @@ class Sums:
         Other multiples stay as they are: to open all of them costs more e-nodes than it finds.
         """
         met: dict[int, list[int]] = defaultdict(list)
-        bases = {term: base for term in terms if (base := self._base(term)) is not None}
+        bases = {term: found for term in terms if (found := self._base(term)) is not None}
         for term in terms:
             met[bases[term][0] if term in bases else term].append(term)
         total: Terms = {}
