@@ -26,7 +26,7 @@ from egraph_opt.ir.matrix_forms import pays_alone
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.loops import improved
 from egraph_opt.normalise import normalise
-from egraph_opt.reads import narrowed
+from egraph_opt.reads import folded, narrowed
 
 WHILE_TRIPS = 10.0
 """Trips that a ``while`` of unknown length is priced with."""
@@ -41,6 +41,9 @@ EXTRACT_SHARE = 0.02
 EXTRACT_SECONDS_PER_NODE = 2e-5
 SECOND_SHARE = 0.3
 """Extraction gets a share of the budget and time by the size of the e-graph [s]; further candidates a share of that."""
+
+SLACK = 1.25
+"""How much dearer a program may be that gives the rules more to do: sums of parts in place of a sum of joined parts."""
 
 SMALL = 1
 """Graphs with no more non-input nodes than this are not searched, but for large products of a tensor with itself."""
@@ -270,13 +273,16 @@ def _price(graph: Graph, cost: CostModel, fixed: frozenset[int], steady: frozens
 
 
 def _narrowed(graph: Graph, options: SearchOptions) -> Graph:
-    """The program without what nobody reads of its tensors."""
+    """The program without what nobody reads of its tensors, and without orders that do not matter."""
     smaller = narrowed(graph, options.numerics)
-    if smaller is graph:
-        return graph
-    smaller = normalise(smaller, options.numerics)
-    cheaper = options.cost.graph_seconds(smaller) <= options.cost.graph_seconds(graph)
-    return smaller if cheaper else graph
+    if smaller is not graph:
+        graph = _cheaper(normalise(smaller, options.numerics), graph, options.cost, 1.0)
+    unordered = folded(graph, options.numerics)
+    return graph if unordered is graph else _cheaper(normalise(unordered, options.numerics), graph, options.cost, SLACK)
+
+
+def _cheaper(new: Graph, old: Graph, cost: CostModel, slack: float) -> Graph:
+    return new if cost.graph_seconds(new) <= slack * cost.graph_seconds(old) else old
 
 
 def _bodies(graph: Graph, options: SearchOptions, found: Search) -> tuple[Graph, Counter[str]]:

@@ -18,7 +18,7 @@ from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.lower import lower_graph
 from egraph_opt.normalise import normalise
-from egraph_opt.reads import narrowed
+from egraph_opt.reads import folded, narrowed
 
 N = 24
 Program = Callable[..., Any]
@@ -148,3 +148,54 @@ def test_one_place_of_a_cumulative_maximum_is_a_maximum() -> None:
     graph = narrow(lambda a, b: lax.cummax(a @ b, 0)[4], A, B)
     assert "cummax" not in {node.op for node in graph}
     assert count_graph(graph).flops <= 5 * PRODUCT + 5 * N
+
+
+# Folds of what was put in order
+
+FOLDS: dict[str, tuple[Program, tuple[Any, ...], float]] = {
+    "sum of joined": (lambda a, b: jnp.sum(jnp.concatenate([a, b, a * 2]), 0), (A, B), 5 * N * N),
+    "maximum of joined": (lambda a, b: jnp.max(jnp.concatenate([a, b]), 0), (A, B), 2 * N * N + N),
+    "sum of sorted": (lambda a: jnp.sum(jnp.sort(a, 1), 1), (A,), N * N),
+    "maximum of reversed": (lambda a: jnp.max(a[::-1], 0), (A,), N * N),
+    "sum of reversed": (lambda a: jnp.sum(a[:, ::-1], 1), (A,), N * N),
+    "first of sorted": (lambda a: jnp.sort(a, axis=0)[0], (A,), N * N),
+    "last of sorted, some": (lambda a: jnp.sort(a, axis=-1)[3:5, -1], (A,), 2 * N),
+    "first of the order": (lambda a: jnp.argsort(a, axis=1)[:, 0], (A,), N * N),
+    "first of the order, ties": (lambda a: jnp.argsort(jnp.round(a), axis=0)[0], (A,), 2 * N * N),
+    "first of several largest": (lambda a: lax.top_k(a, 3)[0][:, 0], (A,), N * N),
+    "place of the largest": (lambda a: lax.top_k(a, 3)[1][:, 0], (A,), N * N),
+    "trace of kron": (lambda a, b: jnp.trace(jnp.kron(a[:4, :4], b[:5, :5])), (A, B), 800),
+    "rows of kron": (lambda a, b: jnp.sum(jnp.kron(a[:4, :3], b[:5, :2]), 1), (A, B), 300),
+    "mean of a pointwise convolution": (
+        lambda x, w: jnp.mean(convolved(x, w[:, :, :1, :1], padding="VALID"), (2, 3)),
+        (IMAGE, KERNEL),
+        2 * 4 * 400 * 2 * 3 + 24,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FOLDS)
+def test_order_does_not_matter_for_folds(name: str) -> None:
+    program, args, flops = FOLDS[name]
+    before = normalise(capture(program, args).graph)
+    after = normalise(folded(narrowed(before, Numerics.EXACT), Numerics.REASSOCIATE))
+    assert count_graph(after).flops <= 1.02 * flops
+    for want, got in zip(jax.tree.leaves(program(*args)), lower_graph(after)(list(args)), strict=True):
+        assert want.dtype == got.dtype
+        np.testing.assert_allclose(want, got, rtol=1e-4, atol=1e-5)
+    assert folded(before, Numerics.EXACT) is before
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        lambda a: jnp.argsort(a, axis=1)[:, -1],  # of equal values the last
+        lambda a: jnp.argsort(a, axis=1, stable=False)[:, 0],
+        lambda a: jnp.sort(a, axis=1)[:, 1],
+        lambda a: jnp.sum(jnp.sort(a, axis=1), 0),
+        lambda a: (jnp.sort(a)[:, 0], jnp.sort(a)[:, 2]),
+    ],
+)
+def test_orders_that_matter_stay(program: Program) -> None:
+    after = folded(normalise(capture(program, (A,)).graph), Numerics.REASSOCIATE)
+    assert "sort" in {node.op for node in after}

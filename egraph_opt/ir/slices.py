@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from egraph_opt.ir.attrs import parse_attrs
+from egraph_opt.ir.graph import Attrs
 from egraph_opt.ir.reshapes import Shape
 from egraph_opt.ir.spec import Spec, canonical
 
@@ -49,12 +50,19 @@ def parse_slice(text: str) -> tuple[Range, ...]:
     return tuple(map(Range, starts, limits, attrs["strides"] or (1,) * len(starts)))
 
 
-def slice_text(ranges: Sequence[Range]) -> str:
+def slice_attrs(ranges: Sequence[Range]) -> Attrs:
     """Attributes of a slice, in the one spelling that capture uses."""
     strides = tuple(r.stride for r in ranges)
-    plain = set(strides) <= {1}
-    starts, limits = tuple(r.start for r in ranges), tuple(r.limit for r in ranges)
-    return f"start_indices={starts}, limit_indices={limits}, strides={None if plain else strides}"
+    return (
+        ("start_indices", tuple(r.start for r in ranges)),
+        ("limit_indices", tuple(r.limit for r in ranges)),
+        ("strides", None if set(strides) <= {1} else strides),
+    )
+
+
+def slice_text(ranges: Sequence[Range]) -> str:
+    """Text of those attributes."""
+    return ", ".join(f"{name}={value}" for name, value in slice_attrs(ranges))
 
 
 def _or_none(ranges: Sequence[Range], shape: Shape) -> str | None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from egraph_opt.ir import Node
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.graph import Attrs
-from egraph_opt.ir.slices import Range
+from egraph_opt.ir.slices import Range, slice_attrs
 from egraph_opt.ir.sources import Sources
 
 
@@ -103,14 +103,8 @@ def within(emitter: Emitter, x: int, have: Region, want: Region, place: Mapping[
             cut.append(Range(begin, begin + last(other) - other.start + 1, other.stride))
     kind = emitter.type(x)
     if not is_whole(tuple(cut), kind.shape):
-        strides = tuple(part.stride for part in cut)
-        attrs: Attrs = (
-            ("start_indices", tuple(part.start for part in cut)),
-            ("limit_indices", tuple(part.limit for part in cut)),
-            ("strides", None if set(strides) <= {1} else strides),
-        )
         kind = kind.with_shape(shape_of(tuple(cut)))
-        x = emitter.add("slice", [x], attrs, kind, sources)
+        x = emitter.add("slice", [x], slice_attrs(cut), kind, sources)
     for axis, (mine, other) in enumerate(zip(have, want, strict=True)):
         if isinstance(other, Read) and mine != other:
             attrs = _with_axis(other, axis)
