@@ -7,6 +7,7 @@ matched?), the table declarations, and provenance: every e-node that an action m
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -72,9 +73,10 @@ def call_in(fact: Expr) -> tuple[AttributeFunction, str, tuple[Expr, ...]] | Non
     return None
 
 
-def mentioned(rule: Rule) -> tuple[set[str], set[str]]:
+@functools.cache
+def mentioned(rule: Rule) -> tuple[frozenset[str], frozenset[str]]:
     """Heads that a rule reads and heads that it makes."""
-    return {h for f in rule.facts for h in heads(f)}, {h for a in rule.actions for h in heads(a)}
+    return frozenset(h for f in rule.facts for h in heads(f)), frozenset(h for a in rule.actions for h in heads(a))
 
 
 def active(

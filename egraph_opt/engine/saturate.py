@@ -132,6 +132,7 @@ class Saturation:
 
     def _grow(self) -> None:
         largest, still = 0, 0
+        self._lap = self.clock.spent()  # loading rules is no iteration
         explore = [stage for stage in self._program.stages if stage not in DELETING]
         for _ in range(self.limits.iterations):
             self._normalize()
