@@ -28,8 +28,13 @@ def _copies(spec: Spec) -> bool:
     return spec.is_copy and all(len(set(word)) == len(word) for word in (*spec.inputs, spec.output))
 
 
-def _scale(text: str) -> Scale:
-    return float(text) if any(c in text for c in ".einf") else int(text)
+def _scale(text: str) -> Scale | None:
+    """A factor that specs may hold, or None."""
+    try:
+        value = float(text) if any(c in text for c in ".e") else int(text)
+    except ValueError:
+        return None
+    return value if is_factor(value) else None
 
 
 def _once(text: str) -> Result:
@@ -74,20 +79,12 @@ def _spread(text: str) -> Result:
 
 def _fit(shape: str, result: str, factor: str) -> Result:
     """The spec that gives a scalar, or a tensor of the shape itself, the shape of the result, times a factor."""
-    have, want = parse_shape(shape), parse_shape(result)
-    if have == want:
-        return identity(want, _scale(factor))
+    have, want, scale = parse_shape(shape), parse_shape(result), _scale(factor)
+    if scale is None or have not in ((), want):
+        return None
     word = LETTERS[: len(want)]
     sizes = dict(zip(word, want, strict=True))
-    return None if have else canonical(("",), word, sizes, _scale(factor))
-
-
-def _times(first: str, second: str) -> Result:
-    """The product by elements of tensors of one shape, or of a scalar and a tensor."""
-    have, want = parse_shape(first), parse_shape(second)
-    word = LETTERS[: len(want)]
-    sizes = dict(zip(word, want, strict=True))
-    return canonical((word if have else "", word), word, sizes) if have in ((), want) else None
+    return identity(want, scale) if have == want else canonical(("",), word, sizes, scale)
 
 
 def _ones(text: str) -> Result:
@@ -161,7 +158,6 @@ ship(
     AttributeFunction("product", (_S,), ("",), _product, "spec of the product of two tensors of a shape, by elements"),
     AttributeFunction("positive", (_S,), (), lambda s: Spec.parse(s).scale > 0, "the factor of a spec is positive"),
     AttributeFunction("fit", (_S, _S, _S), ("",), _fit, "spec from a scalar or a shape to that shape, with a factor"),
-    AttributeFunction("times", (_S, _S), ("",), _times, "spec of the product of a scalar or a tensor with a tensor"),
     AttributeFunction("ones", (_S,), ("",), _ones, "spec of a scalar one that is a product of ones"),
     AttributeFunction(
         "fold-copy",
