@@ -121,6 +121,21 @@ PROGRAMS: dict[str, tuple[Program, tuple[Any, ...], float]] = {
         (IMAGE, KERNEL, array(2, 4, 3, 3)),
         2 * 2 * 9 * 4 * 27 + 2 * 2 * 2 * 36,
     ),
+    "columns of a solution": (
+        lambda a, b: jnp.linalg.solve(a, jnp.tanh(a @ b))[:, 2:4],
+        (A, B),
+        2 / 3 * N**3 + 8 * N * N + 2 * PRODUCT,
+    ),
+    "one system of a batch": (
+        lambda a, b: jnp.linalg.solve(a, b[..., None])[1, :, 0],
+        (array(3, N, N), array(3, N)),
+        2 / 3 * N**3 + 4 * N * N,
+    ),
+    "one factor of a batch": (
+        lambda a: jnp.linalg.cholesky(a @ a.mT + 9 * jnp.eye(N))[2],
+        (array(3, N, N),),
+        2 * N**3 + N**3 / 3 + 2 * N * N,
+    ),
 }  # fmt: skip
 
 

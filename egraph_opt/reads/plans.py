@@ -288,6 +288,22 @@ def _solve(node: Node, types: Types, region: Region) -> Plan | None:
     return Plan(computed, (whole(types[0].shape), computed), _again(node, computed))
 
 
+def _system(node: Node, types: Types, region: Region) -> Plan:
+    """Systems of equations: matrices of a batch, and right-hand sides, that nobody reads the solutions of."""
+    batch = types[0].rank - 2
+    rows = whole(node.type.shape[batch : batch + 1])
+    computed = (*region[:batch], *rows, *region[batch + 1 :])
+    needs = [(*region[:batch], *whole(t.shape[batch:])) for t in types[:-1]]
+    return Plan(computed, (*needs, computed), _again(node, computed))
+
+
+def _factors(node: Node, types: Types, region: Region) -> Plan:
+    """Factors of the matrices of a batch."""
+    batch = types[0].rank - 2
+    computed = (*region[:batch], *whole(node.type.shape[batch:]))
+    return Plan(computed, ((*region[:batch], *whole(types[0].shape[batch:])),), _again(node, computed))
+
+
 def _again(node: Node, region: Region) -> Make:
     """The same operation on smaller operands."""
     kind = node.type.with_shape(shape_of(region))
@@ -307,6 +323,8 @@ _PLANS: dict[str, Callable[[Node, Types, Region], Plan | None]] = {
     "take": _read,
     "conv_general_dilated": _convolution,
     "triangular_solve": _solve,
+    **dict.fromkeys(("solve", "lu_solve"), _system),
+    **dict.fromkeys(("cholesky", "lu_factors", "lu_permutation"), _factors),
     **dict.fromkeys(("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or"), _reduction),
     **dict.fromkeys(("argmax", "argmin"), _reduction),
     **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"), _along),
