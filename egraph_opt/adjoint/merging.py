@@ -80,8 +80,7 @@ def merge(graph: Graph, numerics: Numerics) -> Merged:
             continue
         operands = [merged.place[q] for q in node.operands]
         new = merged.emit(node, operands)
-        if node.op == "slice":
-            new = _before_product(merged, new)
+        new = _squeezed(merged, _before_product(merged, new))
         if new not in seen and is_sum_or_product(emitter.nodes[new]):
             seen.add(new)
             found = known.find(new)
@@ -118,7 +117,7 @@ def reach(emitter: Emitter, roots: Iterable[int], stop: Collection[int] = ()) ->
 
 
 def _before_product(merged: Merged, number: int) -> int:
-    """A slice of a product that cuts one operand alone, done on that operand; single places lose their letter."""
+    """A slice of a product that cuts one operand alone, done on that operand."""
     emitter = merged.emitter
     node = emitter.nodes[number]
     if node.op != "slice":
@@ -130,14 +129,30 @@ def _before_product(merged: Merged, number: int) -> int:
     if cut is None or sum(text is not None for text in cut.slices) != 1:
         return number
     spec = Spec.parse(cut.spec)
-    kept = {c: n for c, n in spec.sizes.items() if n != 1}
     operands = []
-    for text, x, shape, word in zip(cut.slices, inner.operands, spec.shapes, spec.inputs, strict=True):
+    for text, x, shape in zip(cut.slices, inner.operands, spec.shapes, strict=True):
         if text is not None:
             x = emitter.add("slice", (x,), parse_attrs(text), emitter.type(x).with_shape(shape), node.sources)
-        operands.append(emitter.reshape(x, tuple(kept[c] for c in word if c in kept), node.sources))
+        operands.append(x)
+    result = _squeezed(merged, emitter.einsum(cut.spec, operands, node.sources))
+    merged.equal.append((number, result))
+    return result
+
+
+def _squeezed(merged: Merged, number: int) -> int:
+    """An einsum without its dimensions of size one, reshaped: what differs in them only is the same tensor."""
+    emitter = merged.emitter
+    node = emitter.nodes[number]
+    spec = Spec.parse(node.attr("spec")) if node.op == "einsum" else None
+    if spec is None or 1 not in spec.sizes.values():
+        return number
+    kept = {c: n for c, n in spec.sizes.items() if n != 1}
     words = ["".join(c for c in word if c in kept) for word in (*spec.inputs, spec.output)]
-    product = emitter.einsum(canonical(words[:2], words[2], kept, spec.scale), operands, node.sources)
-    result = emitter.reshape(product, node.type.shape, node.sources)
+    operands = [
+        emitter.reshape(x, tuple(kept[c] for c in word), node.sources)
+        for x, word in zip(node.operands, words[:-1], strict=True)
+    ]
+    result = emitter.einsum(canonical(words[:-1], words[-1], kept, spec.scale), operands, node.sources)
+    result = emitter.reshape(result, node.type.shape, node.sources)
     merged.equal.append((number, result))
     return result
