@@ -62,11 +62,11 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
         [(3, 4)],
         {},
     ),
-    "first part": (
-        lambda x, y: jnp.cumsum(jnp.concatenate([x, y]), 0)[: x.shape[0]],
-        lambda x, y: jnp.cumsum(x, 0),
-        lambda x, y: jnp.cumsum(jnp.concatenate([x, y]), 0)[:3],
-        [(3, 4), (5, 4)],
+    "joined": (
+        lambda x, y: jnp.max(jnp.concatenate([x, y]), 0),
+        lambda x, y: jnp.maximum(jnp.max(x, 0), jnp.max(y, 0)),
+        lambda x, y: jnp.max(jnp.concatenate([x, y]), 0) * 2,
+        [(30, 4), (50, 4)],
         {},
     ),
     "sigmoid": (
@@ -96,6 +96,20 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
         lambda x: jnp.sqrt(x) ** 2,
         [(3, 4)],
         {},
+    ),
+    "shifted softmax": (
+        lambda x, c: jax.nn.softmax(x + c, -1),
+        lambda x, c: jax.nn.softmax(x, -1),
+        lambda x, c: jax.nn.softmax(x + c, -1) * 2,
+        [(3, 4), ()],
+        {"shapes": {"x": "n k", "c": ""}, "numerics": "finite"},
+    ),
+    "exchanged branches": (
+        lambda c, x, y: jnp.where(~c, x, y),
+        lambda c, x, y: jnp.where(c, y, x),
+        lambda x, y: jnp.where(~(x > y), x, y.T.T),
+        [(3, 4), (3, 4)],
+        {"dtypes": {"c": "bool"}, "numerics": "exact"},
     ),
     "softmax": (
         lambda x: jnp.log(jnp.exp(x) / jnp.sum(jnp.exp(x))),
@@ -215,6 +229,8 @@ closed = jnp.ones((3, 3))
         (lambda a: jnp.exp(a), lambda a: a, {"numerics": "roughly"}, "want 'exact', 'reassociate' or 'finite'"),
         (lambda a: jnp.exp(a), lambda a: -a, {"shapes": {"b": "n"}}, "there is no variable 'b'"),
         (lambda a: jnp.exp(a), lambda a: -a, {"shapes": "n 3"}, "want names of sizes"),
+        (lambda a: jnp.exp(a), lambda a: -a, {"dtypes": {"b": "bool"}}, "dtypes: there is no variable 'b'"),
+        (lambda a: jnp.exp(a), lambda a: -a, {"dtypes": {"a": "real"}}, "dtypes: 'real' is no element type"),
         (lambda a: jnp.exp(a), lambda a: -a, {"dtypes": ["real"]}, "dtypes: 'real' is no element type"),
         (lambda a: jnp.linalg.eigh(a)[1], lambda a: -a, {}, "cannot stand in a rule"),
     ],

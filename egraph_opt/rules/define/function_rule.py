@@ -94,7 +94,7 @@ def define(
     shapes: Any = None,
     when: Callable[..., Any] | None = None,
     where: Mapping[str, Callable[..., Any]] | None = None,
-    dtypes: Sequence[str] | None = None,
+    dtypes: Sequence[str] | Mapping[str, str] | None = None,
 ) -> FunctionRule:
     """Make a rule of two functions; see ``egraph_opt.rule``.
 
@@ -134,11 +134,16 @@ class _Definition:
             raise RuleError(f"{free!r} is free on the right: the left side is over {', '.join(self._variables)}")
         self._fixed: dict[str, str] = {}
 
-    def make(self, shapes: Any, wanted: Sequence[str] | None) -> FunctionRule:
-        """The rule for declared or for general shapes, and for the wanted element types at most."""
-        for dtype in wanted or ():
+    def make(self, shapes: Any, given: Sequence[str] | Mapping[str, str] | None) -> FunctionRule:
+        """The rule for declared or for general shapes, and for the given element types at most."""
+        wanted = None if isinstance(given, Mapping) else given
+        self._fixed = dict(given) if isinstance(given, Mapping) else {}
+        for dtype in (*(wanted or ()), *self._fixed.values()):
             if dtype not in (*DTYPES, *WIDE_DTYPES):
                 raise RuleError(f"dtypes: {dtype!r} is no element type; there are {', '.join((*DTYPES, *WIDE_DTYPES))}")
+        for name in self._fixed:
+            if name not in self._variables:
+                raise RuleError(f"dtypes: there is no variable {name!r}; there are {', '.join(self._variables)}")
         first = wanted or DTYPES[:4]
         main = first[0]
         if shapes is None:
@@ -154,7 +159,7 @@ class _Definition:
             sets, dtypes = given_shapes(self._variables, shapes)
             if len(set(dtypes.values())) > 1:
                 main = sorted(dtypes.values(), key=lambda d: not d.startswith(("float", "bfloat")))[0]
-                self._fixed = {n: d for n, d in dtypes.items() if d != main}
+                self._fixed |= {n: d for n, d in dtypes.items() if d != main}
             elif dtypes:
                 main = next(iter(dtypes.values()))
             if misfit := self._misfit(sets[0], main):

@@ -112,6 +112,7 @@ class _Writer:
         self._values: list[tuple[str, str]] = []
         self._bindings: list[str] = []
         self._counts: dict[str, int] = {}
+        self._terms: dict[int, str] = {}
         self._users: dict[int, set[int]] = {n: set() for n in range(len(self._graph.nodes))}
         for n, node in enumerate(self._graph.nodes):
             for q in node.operands:
@@ -145,6 +146,12 @@ class _Writer:
         return f"?{kind}{self._counts[kind]}"
 
     def _visit(self, n: int) -> str:
+        """Term of a node; where it is read again it is the same term: its class holds what was matched once."""
+        if n not in self._terms:
+            self._terms[n] = self._written(n)
+        return self._terms[n]
+
+    def _written(self, n: int) -> str:
         node = self._graph.nodes[n]
         if node.op == "input":
             return f"?{self._side.name(n)}"
