@@ -313,3 +313,56 @@ def test_results_can_be_differentiated_and_batched() -> None:
     many = jnp.stack([XS, 2 * XS])
     want = jax.vmap(lambda xs: program(A, B, xs))(many)
     np.testing.assert_allclose(want, jax.vmap(lambda xs: run([A, B, xs])[0])(many), rtol=1e-4)
+
+
+# Only the last trip is read
+
+
+def last_of(step: Callable[[Any, Any, Any], tuple[Any, Any]], reverse: bool = False) -> Program:
+    def program(a: Any, xs: Any) -> Any:
+        ys = lax.scan(lambda c, x: step(a, c, x), V, xs, reverse=reverse)[1]
+        return ys[0 if reverse else -1]
+
+    return program
+
+
+LASTS: dict[str, Program] = {
+    "the carry": last_of(lambda a, c, x: (jnp.tanh(a @ c + x),) * 2),
+    "of the carry": last_of(lambda a, c, x: (jnp.tanh(c + x), jnp.sin(a @ jnp.tanh(c + x)))),
+    "of the carry before": last_of(lambda a, c, x: (jnp.tanh(c + x), jnp.sin(a @ c) * x), reverse=True),
+    "of what is between": last_of(lambda a, c, x: (jnp.tanh(c * x) + x, a @ jnp.tanh(c * x) + 1)),
+    "of a slice": last_of(lambda a, c, x: (jnp.tanh(c * x), a @ x)),
+}
+
+
+@pytest.mark.parametrize("name", LASTS)
+@pytest.mark.parametrize("numerics", [Numerics.EXACT, Numerics.REASSOCIATE])
+def test_only_the_last_output_is_computed(name: str, numerics: Numerics) -> None:
+    result = better(LASTS[name], A, XS, numerics=numerics)
+    for node in result:
+        assert node.op != "scan" or len(node.types) == node.attr("num_carry")
+    products = T if name == "the carry" else 1
+    assert count_graph(result).flops <= products * 2 * N * N + T * 5 * N
+
+
+def test_the_last_and_more_is_stacked() -> None:
+    def program(a: Any, xs: Any) -> Any:
+        ys = lax.scan(lambda c, x: (jnp.tanh(a @ c + x),) * 2, V, xs)[1]
+        return ys[-1], ys.sum(0)
+
+    (scan,) = (node for node in better(program, A, XS, numerics=Numerics.EXACT) if node.op == "scan")
+    assert len(scan.types) == scan.attr("num_carry") + 1
+
+
+def test_steady_factorisations_stand_before_the_loop() -> None:
+    def program(a: Any, z: Any) -> Any:
+        def step(c: Any, _: Any) -> Any:
+            factor = jnp.linalg.cholesky(a @ a.T + jnp.eye(N))
+            return jnp.tanh(jnp.linalg.solve(a + 3 * jnp.eye(N), c) + jnp.diag(factor)), None
+
+        return lax.scan(step, z, None, length=T)[0]
+
+    result = better(program, A, V, numerics=Numerics.EXACT)
+    (body,) = (node.attr("body") for node in result if node.op == "scan")
+    assert "cholesky" in result.op_counts()
+    assert "cholesky" not in body.op_counts()

@@ -17,6 +17,8 @@ from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.loops.fission import split_loops
 from egraph_opt.loops.growth import powers
+from egraph_opt.loops.hoist import hoisted
+from egraph_opt.loops.last import unstacked
 from egraph_opt.loops.loop import CONTROL, Change, results_of, rewritten
 from egraph_opt.loops.merge import merged_loops
 from egraph_opt.loops.once import without_single_trips
@@ -28,12 +30,17 @@ Pass = Callable[[Graph, Numerics], Graph | None]
 
 PASSES: dict[str, Pass] = {
     "loop-once": without_single_trips,
+    "loop-last": unstacked,
     "loop-merge": merged_loops,
     "loop-power": powers,
     "loop-turned": turned_loops,
     "loop-split": split_loops,
+    "loop-hoist": hoisted,
 }
 """By name: each gives a graph to weigh against the one it was given, or None."""
+
+ALWAYS = frozenset({"loop-once", "loop-hoist"})
+"""Passes that are of use whatever the model says: it takes for granted that all steady work is hoisted."""
 
 ROUNDS = 8
 MORE_FLOPS = 1.02
@@ -59,7 +66,7 @@ def improved(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, 
             if changed is None:
                 continue
             changed = _cleaned(normalise(changed, numerics), numerics, Counter())
-            if changed != graph and _is_cheaper(changed, graph, cost):
+            if changed != graph and (name in ALWAYS or _is_cheaper(changed, graph, cost)):
                 graph = changed
                 used[name] += 1
         if graph == before or not any(node.op in CONTROL for node in graph.nodes):
