@@ -235,9 +235,9 @@ def rule(
         when: a condition on the operands' types: ``lambda a, b: a.shape[0] < b.shape[0]``.
         where: further parameters of the right side, computed of the operands' types:
             ``{"n": lambda a: a.shape[0]}``.
-        dtypes: element types for which the rule may hold, or those of single variables, as ``{"c": "bool"}``; without it
-            all that give the same text, but those of one
-            kind (floating for most) where the rule does more than add, multiply and move elements.
+        dtypes: element types for which the rule may hold, or those of single variables, as ``{"c": "bool"}``; without
+            it all that give the same text, but those of one kind (floating for most) where the rule does more than add,
+            multiply and move elements.
 
     Returns:
         A function of the left and the right side that gives the rule.

@@ -62,11 +62,11 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
         [(3, 4)],
         {},
     ),
-    "joined": (
-        lambda x, y: jnp.max(jnp.concatenate([x, y]), 0),
-        lambda x, y: jnp.maximum(jnp.max(x, 0), jnp.max(y, 0)),
-        lambda x, y: jnp.max(jnp.concatenate([x, y]), 0) * 2,
-        [(30, 4), (50, 4)],
+    "joined to itself": (
+        lambda x: jnp.max(jnp.concatenate([x, x]), 0),
+        lambda x: jnp.max(x, 0),
+        lambda x: jnp.max(jnp.concatenate([x, x]), 0) * 2,
+        [(30, 4)],
         {},
     ),
     "sigmoid": (

@@ -136,14 +136,7 @@ class _Definition:
 
     def make(self, shapes: Any, given: Sequence[str] | Mapping[str, str] | None) -> FunctionRule:
         """The rule for declared or for general shapes, and for the given element types at most."""
-        wanted = None if isinstance(given, Mapping) else given
-        self._fixed = dict(given) if isinstance(given, Mapping) else {}
-        for dtype in (*(wanted or ()), *self._fixed.values()):
-            if dtype not in (*DTYPES, *WIDE_DTYPES):
-                raise RuleError(f"dtypes: {dtype!r} is no element type; there are {', '.join((*DTYPES, *WIDE_DTYPES))}")
-        for name in self._fixed:
-            if name not in self._variables:
-                raise RuleError(f"dtypes: there is no variable {name!r}; there are {', '.join(self._variables)}")
+        wanted = self._declared(given)
         first = wanted or DTYPES[:4]
         main = first[0]
         if shapes is None:
@@ -170,6 +163,18 @@ class _Definition:
         text = "\n".join(self._text(number, *block) for number, block in enumerate(dict.fromkeys(blocks), 1))
         parsed = [replace(r, path=self._path, line=self._line) for r in parse_rules(text, f"{RULESET}.egg")]
         return FunctionRule(self._name, text, tuple(parsed), self._left, self._right, tuple(sets), dtypes_held)
+
+    def _declared(self, given: Sequence[str] | Mapping[str, str] | None) -> Sequence[str] | None:
+        """Element types for all variables; those of single ones are noted."""
+        wanted = None if isinstance(given, Mapping) else given
+        self._fixed = dict(given) if isinstance(given, Mapping) else {}
+        for dtype in (*(wanted or ()), *self._fixed.values()):
+            if dtype not in (*DTYPES, *WIDE_DTYPES):
+                raise RuleError(f"dtypes: {dtype!r} is no element type; there are {', '.join((*DTYPES, *WIDE_DTYPES))}")
+        for name in self._fixed:
+            if name not in self._variables:
+                raise RuleError(f"dtypes: there is no variable {name!r}; there are {', '.join(self._variables)}")
+        return wanted
 
     def _text(self, number: int, term: str, made: str, facts: str) -> str:
         name = self._name if number == 1 else f"{self._name}[{number}]"
