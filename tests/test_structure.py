@@ -186,3 +186,48 @@ def test_false_rules_about_structure_are_refused():
         verdict = check_rule(rule, 60)
         assert not verdict.passed
         assert verdict.counterexample is not None, verdict
+
+
+LARGE = 96
+SQUARE = jax.ShapeDtypeStruct((LARGE, LARGE), "float32")
+DENSE = 2 * LARGE**3
+ROUTINES = (
+    (lambda A, B: assume(A, "lower_triangular") @ B, 0.65),
+    (lambda A, B: B @ assume(A, "lower_triangular"), 0.65),
+    (lambda A, B: assume(A, "upper_triangular").T @ B.T, 0.65),
+    (lambda A, B: jnp.tril(A) @ B, 0.66),
+    (lambda A, B: jnp.triu(A, 1).T @ B, 0.66),
+    (lambda A, B: B @ jnp.where(jnp.arange(LARGE)[:, None] >= jnp.arange(LARGE), A, 0), 0.66),
+    (lambda A, B: A @ A.T, 0.63),
+    (lambda A, B: jnp.einsum("ki,kj->ij", A, A) + 1.0, 0.64),
+    (lambda A, B: assume(A, "tridiagonal") @ B, 0.03),
+    (lambda A, B: B.T @ assume(A, "banded", bandwidth=(0, 2)), 0.03),
+    (lambda A, B: jnp.triu(jnp.tril(A, 2), -1) @ B, 0.07),
+    (lambda A, B: jnp.triu(jnp.tril(A), 1) @ B + A, 0.01),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "share"), ROUTINES)
+def test_routines_take_products_with_structure(function, share):
+    assert after(function, SQUARE, SQUARE) <= share * DENSE
+
+
+@pytest.mark.parametrize(
+    "function",
+    [lambda A: A.transpose(0, 2, 1) @ A, lambda A: jnp.einsum("bij,bkj->bki", A, A), lambda A: jnp.tril(A) @ A],
+)
+def test_batches_of_products_with_structure(function):
+    assert after(function, jax.ShapeDtypeStruct((3, LARGE, LARGE), "float32")) <= 3 * 0.66 * DENSE
+
+
+def test_programs_with_routines_are_written_as_source():
+    result = egraph_opt.optimize(lambda A, B: (A @ A.T, jnp.tril(A) @ B), measure=False, cost="flops").plan(
+        SQUARE, SQUARE
+    )
+    source = result.to_python()
+    names: dict = {}
+    exec(compile(source, "source", "exec"), names)
+    a, b = np.random.default_rng(0).standard_normal((2, LARGE, LARGE)).astype(np.float32)
+    gram, product = next(f for n, f in names.items() if "lambda" in n)(a, b)
+    np.testing.assert_allclose(gram, a @ a.T, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(product, np.tril(a) @ b, rtol=1e-3, atol=1e-3)

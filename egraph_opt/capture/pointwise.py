@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from egraph_opt.capture import masks
+from egraph_opt.capture.bands import with_band
 from egraph_opt.capture.products import spread
 from egraph_opt.capture.scope import Handler, Scope, is_placed, squeeze, tensor_type
 from egraph_opt.ir.attrs import DType
@@ -75,7 +76,7 @@ def _select_n(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | No
     if masked is not None:
         return [masked]
     op = op_of_primitive("select_n")
-    return None if op is None else [aligned(scope, op.name, (), eqn, operands)]
+    return None if op is None else [with_band(scope, aligned(scope, op.name, (), eqn, operands), operands)]
 
 
 def _same(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:

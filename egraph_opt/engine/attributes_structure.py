@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from egraph_opt.engine.attributes import AttributeFunction, Result, ship
+from egraph_opt.ir import matrix_forms as forms
 from egraph_opt.ir import structured_specs as specs
+from egraph_opt.ir.reshapes import parse_shape
 
 _S, _I = "String", "i64"
 FULL = ("core", "before-x", "before-y", "post")
@@ -14,7 +16,57 @@ def _rows(full: specs.Full | None) -> Result:
     return dict(zip(FULL, full, strict=True)) if full is not None else None
 
 
+FORM = ("attributes", "turn", "into", "flat", "unflat", "out")
+
+
+def _form(found: tuple[forms.Form, str] | None) -> Result:
+    if found is None:
+        return None
+    form, attributes = found
+    return dict(zip(FORM, (attributes, form.turn, form.into, form.flat, form.unflat, form.out), strict=True))
+
+
+def _gram(spec: str) -> Result:
+    found = forms.gram_form(spec)
+    return None if found is None else dict(zip(("into", "flat", "out"), found, strict=True))
+
+
 ship(
+    AttributeFunction(
+        "triangular-form",
+        (_S, _I, _S),
+        FORM,
+        lambda spec, position, side: _form(forms.triangular_form(spec, position, side == "lower")),
+        "a product with a triangular matrix as the routine takes it, where that pays",
+    ),
+    AttributeFunction(
+        "banded-form",
+        (_S, _I, _S),
+        FORM,
+        lambda spec, position, band: _form(forms.banded_form(spec, position, band)),
+        "a product with a matrix of few diagonals as the routine takes it",
+    ),
+    AttributeFunction(
+        "gram-form",
+        (_S,),
+        ("into", "flat", "out"),
+        _gram,
+        "a product of a tensor with itself as x x', where half of it pays",
+    ),
+    AttributeFunction(
+        "filled",
+        (_S,),
+        ("",),
+        lambda shape: specs.filled(parse_shape(shape)),
+        "spec of a scalar in every place of a shape",
+    ),
+    AttributeFunction(
+        "wide-float",
+        (_S,),
+        (),
+        lambda dtype: dtype in ("float32", "float64"),
+        "an element type in which partial sums may be rounded",
+    ),
     AttributeFunction(
         "mirrored", (_S, _I), ("",), specs.mirrored, "the spec that reads an operand transposed, where that is shorter"
     ),

@@ -79,6 +79,12 @@ def mentioned(rule: Rule) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(h for f in rule.facts for h in heads(f)), frozenset(h for a in rule.actions for h in heads(a))
 
 
+def structure_asked(rule: Rule) -> list[str]:
+    """Structure that a rule asks for, as ``is:symmetric``."""
+    facts = [fact for fact in rule.facts if isinstance(fact, Form) and fact and fact[0] == "is"]
+    return [f"is:{str(fact[1]).strip(chr(34))}" for fact in facts]
+
+
 def active(
     rules: Iterable[Rule],
     present: Iterable[str],
@@ -86,7 +92,8 @@ def active(
     absent: Collection[str] = (),
 ) -> list[Rule]:
     """Rules that can ever fire, given the constructors in the graph; those that speak of absent facts cannot."""
-    rules = [r for r in rules if not (mentioned(r)[0] | mentioned(r)[1]) & set(absent)]
+    never = set(absent)
+    rules = [r for r in rules if never.isdisjoint((*mentioned(r)[0], *mentioned(r)[1], *structure_asked(r)))]
     have, left, chosen = set(present), list(rules), set[str]()
     order = [rule.name for rule in left]
     while True:

@@ -16,9 +16,10 @@ from egraph_opt.engine.naming import Names
 from egraph_opt.engine.rule import Rule
 from egraph_opt.engine.session import Row
 from egraph_opt.engine.sexpr import Form
-from egraph_opt.engine.structure import has_sources, infer, stated
+from egraph_opt.engine.structure import infer, possible, stated
 from egraph_opt.ir import Graph, TensorType
 from egraph_opt.ir.reshapes import shape_text
+from egraph_opt.ir.structure import NAMES as STRUCTURE
 from egraph_opt.ir.structure import NOTHING, UNBOUNDED, Structure
 from egraph_opt.ir.structure import names as structure_names
 
@@ -135,7 +136,10 @@ class Facts:
 def absent(graph: Graph, frozen: Collection[int]) -> frozenset[str]:
     """Facts that no tensor of a program can have."""
     found = set() if frozen else {FROZEN}
-    return frozenset(found if has_sources(graph) else found | {IS, BAND})
+    known = possible(graph)
+    if not known:
+        return frozenset(found | {IS, BAND})
+    return frozenset(found | {f"{IS}:{name}" for name in STRUCTURE - known} | (set() if "banded" in known else {BAND}))
 
 
 def asked(rules: Iterable[Rule]) -> frozenset[str]:

@@ -8,8 +8,9 @@ They are asked for between iterations, and only where some rule wants one and th
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from egraph_opt.engine.encode import Encoder
 from egraph_opt.engine.snapshot import ENode, Snapshot
@@ -17,10 +18,12 @@ from egraph_opt.engine.structure_products import of_product, of_solution, of_sum
 from egraph_opt.engine.words import words
 from egraph_opt.ir import Graph, Spec
 from egraph_opt.ir.attrs import parse_attrs
-from egraph_opt.ir.structure import NOTHING, Structure, closed, declared
+from egraph_opt.ir.structure import BANDS, NOTHING, UNBOUNDED, Structure, closed, declared, names
 from egraph_opt.ir.types import is_complex, is_floating
-from egraph_opt.ops import Op, Trait, get_op
+from egraph_opt.ops import Op, Trait, all_ops, get_op
 from egraph_opt.ops.declared import ASSUME
+
+Attributes = Mapping[str, Any]
 
 MOST = 6_000
 """E-nodes beyond which a snapshot is no longer looked through."""
@@ -38,18 +41,42 @@ PARTS = {
 }
 """Facts about the results of decompositions."""
 
-SOURCES = frozenset({ASSUME, "qr", "eigh", "svd", "cholesky", "solve", "lu_factors"})
+SOURCES = {
+    "qr": frozenset({"orthogonal", "upper_triangular"}),
+    "eigh": frozenset({"orthogonal"}),
+    "svd": frozenset({"orthogonal"}),
+    "cholesky": frozenset({"lower_triangular", "symmetric"}),
+    "lu_factors": frozenset({"invertible", "symmetric"}),
+    "solve": frozenset({"invertible", "symmetric"}),
+}
 """Operations that bring structure which products alone do not have."""
 
 SOLVE, GENERAL = "Solve", "matrix='general'"
 """A solve, and how the text of one begins that reads all of its matrix."""
 
+GROUPS = (
+    frozenset({"zero", "diagonal", "identity", "unit_diagonal", "invertible", "banded", *BANDS}),
+    frozenset({"orthogonal", "orthonormal_columns", "orthonormal_rows", "permutation", "one_hot", "identity"}),
+    frozenset({"circulant", "toeplitz"}),
+    frozenset({"symmetric", "positive_semidefinite", "positive_definite", "invertible"}),
+    frozenset({"nonnegative", "positive", "constant"}),
+)
+"""Structure of which one may follow from another; the last always may."""
 
-def has_sources(graph: Graph) -> bool:
-    """Whether anything in a program may have structure worth looking for."""
-    return any(
-        node.op in SOURCES or (node.op == "einsum" and _writes_diagonal(node.attr("spec"))) for node in graph.nodes
-    )
+
+def possible(graph: Graph) -> frozenset[str]:
+    """Structure that tensors of a program may have and that is worth looking for; empty where there is no source."""
+    found: set[str] = set()
+    for node in graph.nodes:
+        if node.op == ASSUME:
+            said = declared(node.attr("facts"), node.type.shape, not is_complex(node.type.dtype))
+            found |= names(said) | ({"banded"} if min(said.lower, said.upper) < UNBOUNDED else set())
+        elif node.op == "einsum" and _writes_diagonal(node.attr("spec")):
+            found |= {"diagonal", "symmetric"}
+        else:
+            found |= SOURCES.get(node.op, frozenset())
+    groups = [group for group in GROUPS if group & found]
+    return frozenset().union(*groups, GROUPS[-1]) if found else frozenset()
 
 
 def stated(graph: Graph) -> dict[int, Structure]:
@@ -149,9 +176,15 @@ class _Table:
         if name == SOLVE:
             return of_solution(text, self.of(children[0]), self.of(children[1]))
         call = self._encoder.calls.get(text)
-        if call is not None:
-            return self._part(dict(call.attrs), children) if call.op == "result" else NOTHING
-        return self._other(name, text, children)
+        if call is None:
+            word = words().get(name)
+            return NOTHING if word is None or not children else self._other(get_op(word.op), text, None, children)
+        if call.op == "result":
+            return self._part(dict(call.attrs), children)
+        if call.op == "constant":
+            return NOTHING if call.types[0].shape else _constant(f"{call.types[0].dtype} {dict(call.attrs)['value']}")
+        known = children and call.op in all_ops() and call.op != "opaque"
+        return self._other(get_op(call.op), "", dict(call.attrs), children) if known else NOTHING
 
     def _part(self, attrs: dict[str, object], children: Sequence[int]) -> Structure:
         """A result of a decomposition."""
@@ -163,24 +196,26 @@ class _Table:
                 facts.update(PARTS.get((call.op, index), ()))
         return Structure(frozenset(facts))
 
-    def _other(self, name: str, text: str, children: Sequence[int]) -> Structure:
-        """An operation of its own."""
-        word = words().get(name)
-        if word is None or not children:
-            return NOTHING
-        op = get_op(word.op)
+    def _other(self, op: Op, text: str, attrs: Attributes | None, children: Sequence[int]) -> Structure:
+        """An operation of its own; its attributes are there, or their text is."""
+        if op.name in ("pad", "integer_pow") and attrs is None:
+            attrs = dict(parse_attrs(text))
         if op.name == "pad":
-            return self._padded(text, children)
+            return self._padded(attrs or {}, children)
+        if op.name == "select_n" and len(children) == 3:
+            taken = [self.of(q) for q in children[1:]]
+            kept = [s for s, other in zip(taken, taken[::-1], strict=True) if "zero" in other.facts]
+            return Structure(frozenset(), kept[0].lower, kept[0].upper) if len(kept) == 1 else NOTHING
         x = self.of(children[0])
         if op.name in ("max", "min") and len(children) == 2:
             y = self.of(children[1])
             either = x.facts | y.facts if op.name == "max" else x.facts & y.facts
             return Structure(frozenset(either & {"nonnegative", "positive"}))
         if Trait.ELEMENTWISE in op.traits and len(children) == 1:
-            return self._elementwise(op, text, x)
+            return self._elementwise(op, attrs or {}, x)
         return NOTHING
 
-    def _elementwise(self, op: Op, text: str, x: Structure) -> Structure:
+    def _elementwise(self, op: Op, attrs: Attributes, x: Structure) -> Structure:
         """A function of each element alone keeps symmetry, one that keeps zero keeps zeros."""
         found = x.only({"symmetric", "toeplitz", "circulant"})
         if op.name == "copy" or op.name == "stop_gradient":
@@ -190,7 +225,7 @@ class _Table:
         if Trait.ZERO_TO_ZERO in op.traits:
             found = found.both(x.only({"zero"}, banded=True))
         if op.name == "integer_pow":
-            power = dict(parse_attrs(text))["y"]
+            power = attrs["y"]
             if power > 0:
                 found = found.both(x.only({"zero", "nonnegative"}, banded=True))
             return found.having("nonnegative") if power % 2 == 0 else found
@@ -198,9 +233,9 @@ class _Table:
             found = found.having("nonnegative")
         return found.having("positive") if op.name in ALWAYS_POSITIVE else found
 
-    def _padded(self, text: str, children: Sequence[int]) -> Structure:
+    def _padded(self, attrs: Attributes, children: Sequence[int]) -> Structure:
         """A matrix with zeros around it: its diagonal moves."""
-        config = dict(parse_attrs(text))["padding_config"]
+        config = attrs["padding_config"]
         if "zero" not in self.of(children[1]).facts or any(inner for _, _, inner in config) or len(config) < 2:
             return NOTHING
         types = self._snapshot.types[children[0]]

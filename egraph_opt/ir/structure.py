@@ -147,6 +147,8 @@ def closed(known: Structure, shape: tuple[int, ...], real: bool = True) -> Struc
             facts.update(IMPLIED.get(name, ()))
             below, above = BANDS.get(name, (UNBOUNDED, UNBOUNDED))
             low, high = min(low, below), min(high, above)
+        if low + high < 0 and len(shape) > 1:
+            facts.add("zero")
         if square and "symmetric" in facts:
             low = high = min(low, high)
         if {"positive_semidefinite", "invertible"} <= facts:

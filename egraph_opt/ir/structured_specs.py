@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 from typing import NamedTuple
 
-from egraph_opt.ir.spec import Spec, canonical, identity
+from egraph_opt.ir.spec import LETTERS, Spec, canonical, identity
 from egraph_opt.ir.spec_algebra import merge, purify
 
 COLUMNS, ROWS = "columns", "rows"
@@ -30,6 +30,13 @@ def _full(words: list[str], output: str, sizes: dict[str, int]) -> Full:
         pure.before_y or identity(core.shapes[1]),
         pure.post or identity(core.shape),
     )
+
+
+@functools.cache
+def filled(shape: tuple[int, ...]) -> str:
+    """Spec over a scalar of a tensor that holds it everywhere."""
+    letters = LETTERS[: len(shape)]
+    return canonical([""], letters, dict(zip(letters, shape, strict=True)))
 
 
 @functools.cache

@@ -7,8 +7,10 @@ name after its operation. The text imports JAX only.
 
 from __future__ import annotations
 
+import inspect
 import keyword
 import re
+import textwrap
 from collections.abc import Sequence
 
 from egraph_opt.ir import Graph, Node, Sources, Spec, TensorType
@@ -18,7 +20,8 @@ from egraph_opt.lower.control_text import control_text
 from egraph_opt.lower.einsum_text import product_text, signed_sum, single_text, thin_text
 from egraph_opt.lower.literals import Expr, array_text, dtype_text, scalar_text, typed_text
 from egraph_opt.lower.plan import einsum_call, negated_term, schedule
-from egraph_opt.lower.templates import PROMOTING, text_of
+from egraph_opt.lower.templates import HELPERS, PROMOTING, text_of
+from egraph_opt.ops import get_op
 from egraph_opt.ops.primitives import all_primitives
 
 MAX_INLINE = 60
@@ -51,7 +54,7 @@ def to_python(graph: Graph, name: str = "optimized", names: Sequence[str] | None
     Raises:
         UnsupportedOpError: a primitive has a parameter without text, such as a callback.
     """
-    taken = set(_TAKEN) | {name}
+    taken = {*_TAKEN, *HELPERS, name}
     function = _identifier(name, "optimized")
     given = names or graph.names or [f"arg{number}" for number in range(len(graph.inputs))]
     arguments = [_fresh(_identifier(text, "x"), taken) for text in given]
@@ -65,9 +68,13 @@ def to_python(graph: Graph, name: str = "optimized", names: Sequence[str] | None
     lines = [head, f'    """({_types(graph.input_types)}) -> ({_types(graph.output_types)})"""']
     lines += [*block.lines, f"    return {result}"]
     body = re.sub(r"\n\n\n+", "\n\n", "\n".join(lines))
+    helpers = [textwrap.dedent(inspect.getsource(get_op(op).lower)) for op in HELPERS if f"{op}(" in body]
+    body = "\n\n".join([*helpers, body])
     imports = [
         text
         for text, mark in (
+            ("import math", "math."),
+            ("from typing import Any", "Any"),
             ("import jax", "jax."),
             ("import jax.numpy as jnp", "jnp."),
             ("from jax import lax", "lax."),

@@ -62,6 +62,10 @@ _OPERATORS = {
     "or": ("|", OR),
     "xor": ("^", XOR),
 }
+PRECISE = ("conv_general_dilated", "triangular_product", "gram")
+HELPERS = ("triangular_product", "gram", "banded_product", "circulant_product", "segment_sum")
+"""Operations whose text calls a function of that name, which stands before the program."""
+
 PROMOTING = {*_CALLS, *_OPERATORS, "div", "select_n"}
 """Operations whose text accepts a Python scalar beside an array and takes the array's element type."""
 
@@ -84,7 +88,7 @@ def text_of(node: Node, args: list[Expr], types: Types, precision: str | None = 
         sign, level = _OPERATORS[node.op]
         # Comparisons do not chain: both sides bind more tightly.
         return Expr(f"{args[0].at(level + (level == COMPARE))} {sign} {args[1].at(level + 1)}", level)
-    if node.op == "conv_general_dilated" and precision:
+    if node.op in PRECISE and precision:
         node = replace(node, attrs=(*node.attrs, ("precision", precision)))
     template = _TEMPLATES.get(node.op)
     written = template(node, args, types) if template else None
@@ -246,5 +250,6 @@ _TEMPLATES: dict[str, Template] = {
     **{name: _keywords(f"lax.{name}") for name in ("scatter_add", "scatter_sub", "scatter_mul", "scatter_min")},
     **{name: _keywords(f"lax.{name}") for name in ("scatter_max", "cumlogsumexp", "conv_general_dilated", "split")},
     "triangular_solve": _keywords("lax.linalg.triangular_solve"),
+    **{name: _keywords(name) for name in HELPERS},
     **SOLVES,
 }

@@ -16,6 +16,7 @@ from egraph_opt.ops import params as _params  # noqa: F401
 from egraph_opt.ops import reads as _reads  # noqa: F401
 from egraph_opt.ops import reduction as _reduction  # noqa: F401
 from egraph_opt.ops import solves as _solves  # noqa: F401
+from egraph_opt.ops import structured as _structured  # noqa: F401
 from egraph_opt.ops.op import Example as Example
 from egraph_opt.ops.op import Op as Op
 from egraph_opt.ops.op import Trait as Trait

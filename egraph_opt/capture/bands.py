@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Selections by a mask that is known: where zero is selected away from some diagonals, that is stated of the result.
+
+``tril``, ``triu`` and banded masks are selections whose mask depends on no input; rules then know their zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from egraph_opt.capture.fold import Value
+from egraph_opt.capture.scope import Scope
+from egraph_opt.ops.declared import ASSUME
+
+
+def with_band(scope: Scope, selected: int, operands: Sequence[int]) -> int:
+    """A selection, with the bandwidths of its matrices stated where the mask gives some.
+
+    Args:
+        scope: where it stands.
+        selected: the node of the selection.
+        operands: mask, what is taken where it is False, what is taken where it is True.
+    """
+    type_ = scope.type(selected)
+    if type_.rank < 2 or len(operands) != 3 or scope.type(operands[0]).shape != type_.shape:
+        return selected
+    zero = [_is_zero(scope, x) for x in operands[1:]]
+    if not any(zero) or not scope.folder.is_free(operands[0]):
+        return selected
+    mask = scope.folder.value(operands[0])
+    if mask is None:
+        return selected
+    kept = mask if zero[0] else ~mask
+    low, high = bandwidths(np.asarray(kept.any(axis=tuple(range(mask.ndim - 2)))))
+    if low >= type_.shape[-2] - 1 and high >= type_.shape[-1] - 1:
+        return selected
+    return scope.add(ASSUME, [selected], [("facts", (f"banded:{low},{high}",))], type_)
+
+
+def bandwidths(places: Value) -> tuple[int, int]:
+    """How far below and above the main diagonal a matrix of truths has any; below zero if the diagonal has none."""
+    rows = np.flatnonzero(places.any(1))
+    if not len(rows):
+        return -places.shape[0], -places.shape[1]
+    first = places[rows].argmax(1)
+    last = places.shape[1] - 1 - places[rows][:, ::-1].argmax(1)
+    return int((rows - first).max()), int((last - rows).max())
+
+
+def _is_zero(scope: Scope, x: int) -> bool:
+    scalar = scope.emitter.uniform_scalar(x)
+    return scalar is not None and scope.emitter.scalar_value(scalar) == 0
