@@ -129,12 +129,12 @@ def search(
     start = time.perf_counter()
     found = Search(graph, [])
     graph = normalise(graph, options.numerics)
-    graph = _narrowed(graph, options)
+    graph, read = _narrowed(graph, options)
     found.seconds["normalise"] = time.perf_counter() - start
     graph, looped = improved(graph, options.numerics, options.cost)
     graph, bodies = _bodies(graph, options, found)
     graph, again = improved(graph, options.numerics, options.cost)
-    bodies += looped + again
+    bodies += read + looped + again
     fixed = frozenset(frozen)
     steady = frozenset(invariant)
     if not steady:  # what a loop repeats may be paid once: adjoints would move it into the trips
@@ -272,17 +272,18 @@ def _price(graph: Graph, cost: CostModel, fixed: frozenset[int], steady: frozens
     return each + (cost.graph_seconds(graph) - each) / trips
 
 
-def _narrowed(graph: Graph, options: SearchOptions) -> Graph:
-    """The program without what nobody reads of its tensors, and without orders that do not matter."""
-    smaller = narrowed(graph, options.numerics)
-    if smaller is not graph:
-        graph = _cheaper(normalise(smaller, options.numerics), graph, options.cost, 1.0)
-    unordered = folded(graph, options.numerics)
-    return graph if unordered is graph else _cheaper(normalise(unordered, options.numerics), graph, options.cost, SLACK)
-
-
-def _cheaper(new: Graph, old: Graph, cost: CostModel, slack: float) -> Graph:
-    return new if cost.graph_seconds(new) <= slack * cost.graph_seconds(old) else old
+def _narrowed(graph: Graph, options: SearchOptions) -> tuple[Graph, Counter[str]]:
+    """The program without what nobody reads of its tensors, and without orders that do not matter; what was of use."""
+    used: Counter[str] = Counter()
+    for name, change, slack in (("read-part", narrowed, 1.0), ("read-fold", folded, SLACK)):
+        new = change(graph, options.numerics)
+        if new is graph:
+            continue
+        new = normalise(new, options.numerics)
+        if options.cost.graph_seconds(new) <= slack * options.cost.graph_seconds(graph):
+            used[name] += new != graph
+            graph = new
+    return graph, +used
 
 
 def _bodies(graph: Graph, options: SearchOptions, found: Search) -> tuple[Graph, Counter[str]]:

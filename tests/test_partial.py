@@ -117,12 +117,9 @@ def test_places_out_of_bounds() -> None:
 
 def test_ends_of_sorted_tensors() -> None:
     x = jnp.asarray(np.random.default_rng(0).standard_normal(500), jnp.float32)
-    for function, rule, numerics in (
-        (lambda x: jnp.sort(x)[-1], "last-of-sorted", Numerics.REASSOCIATE),
-        (lambda x: jnp.sort(x)[0], "first-of-sorted", Numerics.FINITE),
-    ):
+    for function in (lambda x: jnp.sort(x)[-1], lambda x: jnp.sort(x)[0]):
         graph = capture(function, [x]).graph
-        rules = RuleSet.shipped().admitted(numerics)
-        found = search(graph, SearchOptions(rules, numerics, 2.0, FlopCount())).candidates[0]
-        assert found.fired[rule] == 1
+        rules = RuleSet.shipped().admitted(Numerics.REASSOCIATE)
+        found = search(graph, SearchOptions(rules, Numerics.REASSOCIATE, 2.0, FlopCount())).candidates[0]
+        assert found.fired["read-fold"] == 1
         np.testing.assert_array_equal(lower_graph(found.graph)([x])[0], function(x))

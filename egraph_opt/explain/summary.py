@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from egraph_opt.adjoint import LAWS
+from egraph_opt import adjoint, loops, reads
 from egraph_opt.cost import count_node
 from egraph_opt.engine import RuleSet
 from egraph_opt.ir import Graph
@@ -13,6 +13,9 @@ from egraph_opt.report import quantity, ratio
 from egraph_opt.result import Result
 
 MAX_LINES = 12
+
+LAWS = {**adjoint.LAWS, **loops.LAWS, **reads.LAWS}
+"""What the passes around the search do."""
 
 
 def summary(result: Result) -> str:

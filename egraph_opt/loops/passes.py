@@ -39,6 +39,18 @@ PASSES: dict[str, Pass] = {
 }
 """By name: each gives a graph to weigh against the one it was given, or None."""
 
+LAWS = {
+    "loop-unread": "results, carries and operands of loops and branches that nobody reads are not computed",
+    "loop-once": "a loop of one trip is its body",
+    "loop-last": "of a stack whose last place alone is read nothing else is kept",
+    "loop-merge": "two loops that share work and do not wait for each other are one",
+    "loop-power": "x -> a x, n times, is a^n x",
+    "loop-turned": "(x a a a) z = x (a (a (a z)))",
+    "loop-split": "what no carry waits for is computed for all trips at once",
+    "loop-hoist": "routines that are the same in every trip run once",
+}
+"""What each pass does, in one line."""
+
 ALWAYS = frozenset({"loop-once", "loop-hoist"})
 """Passes that are of use whatever the model says: it takes for granted that all steady work is hoisted."""
 

@@ -3,3 +3,9 @@
 
 from egraph_opt.reads.folds import folded as folded
 from egraph_opt.reads.narrow import narrowed as narrowed
+
+LAWS = {
+    "read-part": "a part of a result is computed of parts of the operands",
+    "read-fold": "sums and extremes do without the order that their operand was given",
+}
+"""What each pass does, in one line."""
