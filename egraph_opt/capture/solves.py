@@ -125,15 +125,18 @@ def _is_factorable(scope: Scope, x: int) -> bool:
 def _log_determinant(scope: Scope, jaxpr: Any, operands: Sequence[int]) -> list[int] | None:
     """Sign and logarithm, where the matrices stand in the last two dimensions: factored as they come."""
     first = jaxpr.eqns[0] if jaxpr.eqns else None
-    (held,), (matrix,) = jaxpr.invars, operands
-    if first is not None and first.primitive.name == "transpose" and first.invars == [held]:  # batched along any axis
+    place = next((k for k, v in enumerate(jaxpr.invars) if first is not None and first.invars == [v]), None)
+    if first is None or place is None:
+        return None
+    held, matrix = jaxpr.invars[place], operands[place]
+    if first.primitive.name == "transpose":  # batched along any axis
         names, order = LETTERS[: held.aval.ndim], first.params["permutation"]
         word = letters(held.aval.shape, names)
         turned = letters([held.aval.shape[d] for d in order], [names[d] for d in order])
         spec = _turn(word, turned, dict(zip(names, held.aval.shape, strict=True)))
         matrix = scope.emitter.einsum(spec, [matrix], scope.sources)
         (held,), first = first.outvars, jaxpr.eqns[1]
-    if first is None or first.primitive.name != "lu" or first.invars != [held]:
+    if first.primitive.name != "lu" or first.invars != [held]:
         return None
     shape = held.aval.shape
     if [tuple(v.aval.shape) for v in jaxpr.outvars] != [shape[:-2]] * 2 or not _is_square(shape):
