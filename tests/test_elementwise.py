@@ -53,6 +53,12 @@ CASES: dict[str, tuple[Program, Any, str, dict[str, int]]] = {
     "circular": (lambda x: jnp.sin(x) / jnp.cos(x), [(9, 2)], "reassociate", {"tan": 1, "sin": 0}),
     "circle": (lambda x, y: (jnp.cos(x) ** 2 + jnp.sin(x) ** 2) * y, [(8,), (8,)], "finite", {"sin": 0, "cos": 0}),
     "circle, summed": (lambda x: jnp.sum(jnp.sin(x) ** 2 + jnp.cos(x) ** 2, 1), [(3, 4)], "finite", {"sin": 0}),
+    "circle, among other terms": (
+        lambda x, y: jnp.sin(x) ** 2 + y + jnp.cos(x) ** 2 - 2 * x, [(8,), (8,)], "finite", {"sin": 0, "cos": 0}),
+    "logs, among other terms": (
+        lambda x, y: jnp.log(x) + y + x * y - jnp.log(y), [(4, 3), (4, 3)], "finite", {"log": 1}),
+    "exp of a long sum": (
+        lambda x, y: jnp.exp(x + jnp.log(y) + x * y), [(4, 3), (4, 3)], "finite", {"log": 0, "exp": 1}),
     "root of a square": (lambda x: jnp.sqrt((x - 1) ** 2), [(5, 4)], "reassociate", {"sqrt": 0, "abs": 1}),
     "squares of roots": (lambda x, A: A @ (jnp.sqrt(x) * jnp.sqrt(x)), [(4,), (3, 4)], "finite", {"sqrt": 0}),
     "powers": (lambda x: x**3.0 - x**2.0 + x**0.5, [(3, 5)], "reassociate", {"pow": 0}),

@@ -18,6 +18,7 @@ from egraph_opt.engine.compile import Constructor, Program, active, compile_rule
 from egraph_opt.engine.encode import declarations, loaders
 from egraph_opt.engine.rule import Rule, RuleSet
 from egraph_opt.engine.session import Session
+from egraph_opt.engine.splits import Split, splits_of
 from egraph_opt.engine.words import ADD, EINSUM, vocabulary
 
 KEPT = 6
@@ -34,6 +35,7 @@ class Prepared:
         constructors: by name.
         program: the compiled rules.
         text: declarations and loading rules; the program's text comes after it and the facts' declarations.
+        splits: sums that the rules look for.
     """
 
     rules: tuple[Rule, ...]
@@ -41,6 +43,7 @@ class Prepared:
     constructors: dict[str, Constructor]
     program: Program
     text: str
+    splits: tuple[Split, ...]
 
 
 def prepare(
@@ -86,7 +89,7 @@ def _prepare(
         declarations(constructors),
         loaders(constructors),
     )
-    return Prepared(tuple(chosen), heads, constructors, program, "\n".join(parts))
+    return Prepared(tuple(chosen), heads, constructors, program, "\n".join(parts), splits_of(chosen))
 
 
 class _Kept(threading.local):

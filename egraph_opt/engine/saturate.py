@@ -83,7 +83,7 @@ class Saturation:
         self._facts = facts = Facts(graph, self.numbers, frozen, NAMES & prepared.heads, asked(self.rules))
         self._text = "\n".join((prepared.text, facts.declarations, self._program.text))
         self._asked: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
-        self.sums = Sums(numerics)
+        self.sums = Sums(numerics, prepared.splits)
         self._snapshot: Snapshot | None = None
         with self._part("load"):
             self.session = lease(self._text)

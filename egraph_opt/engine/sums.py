@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import functools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from egraph_opt.engine.facts import OPEN_SUM
 from egraph_opt.engine.naming import Names
 from egraph_opt.engine.snapshot import ENode
+from egraph_opt.engine.splits import Split, split_sum
 from egraph_opt.engine.words import ADD
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import Scale, Spec, identity
@@ -43,8 +44,8 @@ class Reading(NamedTuple):
 class Sums:
     """Keeps what was done over the iterations of one saturation; classes are remembered by a node number of theirs."""
 
-    def __init__(self, numerics: Numerics = Numerics.REASSOCIATE) -> None:
-        self._numerics = numerics
+    def __init__(self, numerics: Numerics = Numerics.REASSOCIATE, splits: Sequence[Split] = ()) -> None:
+        self._numerics, self._splits = numerics, splits
         self._first: dict[int, list[tuple[int, Scale]]] = {}
         self._done: dict[int, set[object]] = defaultdict(set)
         self._class_of: dict[int, int] = {}
@@ -112,6 +113,8 @@ class Sums:
         if sizes in done:
             return trees
         done.add(sizes)
+        classes = self._snapshot.classes
+        trees += split_sum(self._splits, terms, classes, done, self._names, lambda parts: self._tree(parts, shape))
         groups = self._groups(terms)
         mark = tuple(sorted((key, len(group)) for key, group in groups))
         if groups and mark not in done:
