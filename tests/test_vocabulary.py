@@ -62,14 +62,14 @@ def test_names_are_one_to_one() -> None:
 
 def test_rules_over_attributes_fire() -> None:
     rule = """
-;; The maximum of exponentials is the exponential of the maximum.
+;; The maximum of logarithms is the logarithm of the maximum.
 ;; numerics: reassociate
-(rewrite (ReduceMax ?a (Exp ?x)) (Exp (ReduceMax ?a ?x)) :name "max-of-exp")
+(rewrite (ReduceMax ?a (Log ?x)) (Log (ReduceMax ?a ?x)) :name "max-of-log")
 """
-    x = jnp.asarray(np.random.default_rng(0).standard_normal((4, 6)), jnp.float32)
-    value, fired = best(lambda x: jnp.exp(x).max(axis=1), [x], rule)
-    assert fired == {"max-of-exp": 2}
-    np.testing.assert_allclose(value, jnp.exp(x).max(axis=1), rtol=1e-6)
+    x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (4, 6)), jnp.float32)
+    value, fired = best(lambda x: jnp.log(x).max(axis=1), [x], rule)
+    assert fired == {"max-of-log": 2}
+    np.testing.assert_allclose(value, jnp.log(x).max(axis=1), rtol=1e-6)
 
 
 def test_constants_shapes_and_types_are_facts() -> None:
@@ -107,9 +107,9 @@ def test_ill_typed_e_nodes_are_never_chosen() -> None:
 (rewrite (ReduceMax ?a ?x) (ReduceMax "axes=(7,)" ?x) :name "no-such-axis")
 """
     x = jnp.asarray(np.random.default_rng(0).standard_normal((3, 2)), jnp.float32)
-    value, fired = best(lambda x: jnp.tanh(x).max(axis=1) * 2.0, [x], rule)
+    value, fired = best(lambda x: jnp.sin(x).max(axis=1) * 2.0, [x], rule)
     assert not fired
-    np.testing.assert_allclose(value, jnp.tanh(x).max(axis=1) * 2, rtol=1e-6)
+    np.testing.assert_allclose(value, jnp.sin(x).max(axis=1) * 2, rtol=1e-6)
 
 
 def test_spec_functions() -> None:

@@ -23,6 +23,12 @@ def _axes_text(axes: tuple[int, ...]) -> str:
     return attribute_text((("axes", freeze(axes)),))
 
 
+def _letters_at(axes: str, word: str) -> set[str] | None:
+    """Letters at axes; None where there are no such axes: what wrong rules make may be ill-typed."""
+    places = _axes(axes)
+    return {word[n] for n in places} if all(0 <= n < len(word) for n in places) else None
+
+
 def _copies(spec: Spec) -> bool:
     """Whether it is a transpose or broadcast, times a factor."""
     return spec.is_copy and all(len(set(word)) == len(word) for word in (*spec.inputs, spec.output))
@@ -99,8 +105,8 @@ def _ones(text: str) -> Result:
 def _fold_copy(axes: str, text: str) -> Result:
     """A maximum along axes of a transposed, broadcast or scaled tensor: axes of the tensor itself, and what follows."""
     spec = Spec.parse(text)
-    folded = {spec.output[n] for n in _axes(axes)}
-    if not _copies(spec) or any(spec.sizes[c] == 0 for c in folded) or spec.scale == 0:
+    folded = _letters_at(axes, spec.output)
+    if folded is None or not _copies(spec) or any(spec.sizes[c] == 0 for c in folded) or spec.scale == 0:
         return None
     word = spec.inputs[0]
     left = "".join(c for c in word if c not in folded)
@@ -113,8 +119,8 @@ def _fold_copy(axes: str, text: str) -> Result:
 def _without_axes(axes: str, text: str) -> Result:
     """A broadcast along axes, without these axes."""
     spec = Spec.parse(text)
-    gone = {spec.output[n] for n in _axes(axes)}
-    if not _copies(spec) or gone & set(spec.inputs[0]) or any(spec.sizes[c] == 0 for c in gone):
+    gone = _letters_at(axes, spec.output)
+    if gone is None or not _copies(spec) or gone & set(spec.inputs[0]) or any(spec.sizes[c] == 0 for c in gone):
         return None
     return canonical(spec.inputs, "".join(c for c in spec.output if c not in gone), spec.sizes, spec.scale)
 
@@ -123,7 +129,12 @@ def _divide_after(text: str, copied: str, position: int) -> Result:
     """How a divisor that is constant along what an einsum sums is broadcast to the einsum's result."""
     spec, copy = Spec.parse(text), Spec.parse(copied)
     word = spec.inputs[position]
-    if not _copies(copy) or len(set(word)) != len(word) or len(set(spec.output)) != len(spec.output):
+    if (
+        not _copies(copy)
+        or len(copy.output) != len(word)
+        or len(set(word)) != len(word)
+        or len(set(spec.output)) != len(spec.output)
+    ):
         return None
     name = dict(zip(copy.output, word, strict=True))
     inner = "".join(name[c] for c in copy.inputs[0])
@@ -133,7 +144,8 @@ def _divide_after(text: str, copied: str, position: int) -> Result:
 
 
 def _not_empty(axes: str, shape: str) -> bool:
-    return all(parse_shape(shape)[n] > 0 for n in _axes(axes))
+    sizes = parse_shape(shape)
+    return all(n < len(sizes) and sizes[n] > 0 for n in _axes(axes))
 
 
 def _exponents(first: str, second: str, add: bool) -> Result:
