@@ -27,6 +27,9 @@ MAX_MADE = 3_000
 """E-nodes that one step may make; the sums that are left have their turn in the next one."""
 
 Terms = dict[int, Scale]
+Parts = tuple[tuple[int, Scale], ...]
+"""Numbers of terms with their factors."""
+
 GroupKey = tuple[str, str, int]
 """Constructor, spec with the varying operand first, class of the shared one (-1 for one operand)."""
 
@@ -234,6 +237,7 @@ class Sums:
         left = dict(terms)
         parts: list[tuple[int, Scale]] = []
         taken: list[tuple[GroupKey, Group]] = []
+        made: dict[tuple[str, str, Parts], list[tuple[Parts, int]]] = defaultdict(list)
         for key, group in groups[start:]:
             members = {term: varying for term, varying in group.items() if term in left}
             if len(members) < 2 or _saving(key[0], key[1], len(members)) <= 0:
@@ -242,18 +246,19 @@ class Sums:
             inner: Terms = {}
             for term, (x, scale, _) in members.items():
                 inner[x] = inner.get(x, 0) + scale * left.pop(term)
-            spec = Spec.parse(key[1])
-            total = (
-                self._tree(sorted((self._names.of(x), k) for x, k in inner.items() if k != 0), spec.shapes[0])
-                if any(inner.values())
-                else None
-            )
-            if total is None:
+            named = tuple(sorted((self._names.of(x), k) for x, k in inner.items() if k != 0))
+            if not named:
                 return self._tree(sorted((self._names.of(t), k) for t, k in terms.items()), shape)
-            if key[0] == "Einsum1":
-                parts.append((self._names.make("Einsum1", key[1], (total,)), 1))
-            else:
-                parts.append((self._names.make("Einsum2", key[1], (total, self._names.of(key[2]))), 1))
+            made[key[0], key[1], _without_factor(named)].append((named, key[2]))
+        for (constructor, text, plain), groups_of in made.items():
+            shapes = Spec.parse(text).shapes
+            for named, shared in groups_of if len(groups_of) == 1 else ():
+                operands = [self._tree(list(named), shapes[0]), *([self._names.of(shared)] if shared >= 0 else [])]
+                parts.append((self._names.make(constructor, text, tuple(operands)), 1))
+            if len(groups_of) > 1:  # (a + b) c - (a + b) d = (a + b) (c - d)
+                other = sorted((self._names.of(q), 1 if named == plain else named[0][1]) for named, q in groups_of)
+                operands = [self._tree(list(plain), shapes[0]), self._tree(other, shapes[1])]
+                parts.append((self._names.make(constructor, text, tuple(operands)), 1))
         parts += [(self._names.of(t), k) for t, k in left.items() if k != 0]
         tree = self._tree(sorted(parts), shape)
         self._taken[tree] = taken
@@ -268,6 +273,14 @@ class Sums:
                 self._names.rows.setdefault(OPEN_SUM, []).append((total, n))
             total = self._names.make(ADD, "", (total, n))
         return total
+
+
+def _without_factor(parts: Parts) -> Parts:
+    """The terms over the first factor, where all factors are the same up to their signs."""
+    first = parts[0][1]
+    return (
+        tuple([(n, 1 if k == first else -1) for n, k in parts]) if {abs(k) for _, k in parts} == {abs(first)} else parts
+    )
 
 
 @functools.cache
