@@ -43,7 +43,7 @@ SECOND_SHARE = 0.3
 """Extraction gets a share of the budget and time by the size of the e-graph [s]; further candidates a share of that."""
 
 SLACK = 1.25
-"""How much dearer a program may be that gives the rules more to do: sums of parts in place of a sum of joined parts."""
+"""How much dearer a program may be that computes less in more parts: it gives the rules more to do."""
 
 SMALL = 1
 """Graphs with no more non-input nodes than this are not searched, but for large products of a tensor with itself."""
@@ -275,12 +275,12 @@ def _price(graph: Graph, cost: CostModel, fixed: frozenset[int], steady: frozens
 def _narrowed(graph: Graph, options: SearchOptions) -> tuple[Graph, Counter[str]]:
     """The program without what nobody reads of its tensors, and without orders that do not matter; what was of use."""
     used: Counter[str] = Counter()
-    for name, change, slack in (("read-part", narrowed, 1.0), ("read-fold", folded, SLACK)):
+    for name, change in (("read-part", narrowed), ("read-fold", folded)):
         new = change(graph, options.numerics)
         if new is graph:
             continue
         new = normalise(new, options.numerics)
-        if options.cost.graph_seconds(new) <= slack * options.cost.graph_seconds(graph):
+        if options.cost.graph_seconds(new) <= SLACK * options.cost.graph_seconds(graph):
             used[name] += new != graph
             graph = new
     return graph, +used

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+import egraph_opt
 from egraph_opt.capture import capture
 from egraph_opt.cost import FlopCount, count_graph
 from egraph_opt.ir import Graph
@@ -214,3 +215,16 @@ def test_order_does_not_matter_for_folds(name: str) -> None:
 def test_orders_that_matter_stay(program: Program) -> None:
     after = folded(normalise(capture(program, (A,)).graph), Numerics.REASSOCIATE)
     assert "sort" in {node.op for node in after}
+
+
+@pytest.mark.parametrize("index", [5, np.int32(5), jnp.asarray(5, jnp.uint8)])
+def test_the_search_goes_on_after_reads_at_numbers_of_any_kind(index: Any) -> None:
+    """A Python integer has a weak type: sums with it are as well typed as others."""
+
+    def program(a: Any, b: Any, i: Any) -> Any:
+        return jax.nn.softmax(a @ b @ a, 0)[:, i]
+
+    result = egraph_opt.optimize(program, measure=False).plan(A, B, index)
+    assert result.report.stop_reason == "saturated"
+    assert count_graph(result.after).flops <= N * PRODUCT + 2 * PRODUCT
+    np.testing.assert_allclose(result(A, B, index), program(A, B, index), rtol=1e-4, atol=1e-5)

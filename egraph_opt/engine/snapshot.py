@@ -199,7 +199,7 @@ def is_well_typed(node: ENode, own: Types, types: Sequence[Types | None], encode
         spec = Spec.parse(node.text)
         return spec.shapes == tuple(t.shape for t in operands) and word_types(node, operands) == own
     if node.constructor == ADD:
-        return operands[0] == operands[1] == own[0]
+        return operands[0].strong() == operands[1].strong() == own[0].strong()
     return word_types(node, operands) == own
 
 
@@ -211,7 +211,7 @@ def word_types(node: ENode, operands: Sequence[TensorType]) -> Types | None:
     if node.constructor in EINSUM.values():
         return _einsum_types(node.text, first.dtype)
     if node.constructor == ADD:
-        return (first,)
+        return (first.strong(),)
     if node.constructor == RESHAPE:
         return (TensorType(parse_shape(node.text), first.dtype),)
     return infer_word(node.constructor, node.text, operands)
