@@ -208,7 +208,7 @@ def chains(result: Result, proof: Proof) -> list[Chain]:
     """The changed parts: where result and original stop being the same operation on equal operands."""
     reader = _Reader(result, proof)
     rows = reader.table.rows
-    pairs = list(zip(*(reader.certificate[side]["results"] for side in ("before", "after")), strict=True))
+    pairs = list(zip(*(reader.certificate[side] for side in ("before", "after")), strict=True))
     seen: set[tuple[int, int]] = set()
     found: list[Chain] = []
     told: set[int] = set()

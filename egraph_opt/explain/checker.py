@@ -1,188 +1,189 @@
 # SPDX-License-Identifier: Apache-2.0
 """Replays a certificate without the engine: ``python -m egraph_opt.explain.checker CERT.json``."""
 
+import hashlib
+import itertools
 import json
+import math
 import re
 import sys
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from egraph_opt.explain.polynomial import CertificateError, Terms, UndecidedError, require, same_polynomial
+import numpy as np
 
-FIELDS = {"rule": ("rule", "bindings", "conditions"), "sum": (), "normal-form": (), "body": ("certificates",)}
-STEERING = {"ordering-max", "ordering-min", "!=", "open-sum", "frozen"}  # facts of the search, not of the law
+ROUNDING = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-22}  # where constants were folded
+MOST = 20_000  # products and their axes; elements of a value
 
 
-class Closure:
-    """Classes of equal terms, closed under equal operands giving equal results."""
+class CertificateError(Exception):
+    """The certificate does not prove its claim; the message says where and why."""
 
-    def __init__(self, terms: Terms) -> None:
-        self.terms, self.parent, self.known = terms, [*range(len(terms.rows))], dict[Any, int]()
-        self.uses: list[set[int]] = [set() for _ in terms.rows]
-        for t, row in enumerate(terms.rows):
-            self.known[self._key(t)] = t
-            for a in row[2]:
-                self.uses[a].add(t)
 
-    def find(self, t: int) -> int:
-        """The term that stands for the class."""
-        while self.parent[t] != t:
-            t = self.parent[t]
-        return t
+def require(holds: object, reason: str, kind: type[Exception] = CertificateError) -> None:
+    """Refuse with the reason unless it holds."""
+    if not holds:
+        raise kind(reason)
 
-    def _key(self, t: int) -> Any:
-        op, attrs, args, types = self.terms.rows[t]
-        return op, attrs, tuple(self.find(a) for a in args), types
 
-    def join(self, a: int, b: int) -> None:
-        """Two terms are equal."""
-        stack = [(a, b)]
-        while stack:
-            a, b = map(self.find, stack.pop())
+def digest(told: Any) -> str:
+    """A text that no two JSON values share."""
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+class Terms:
+    """Rows of operation, attributes, operands, types of the results; operands stand before their readers."""
+
+    def __init__(self, rows: Any) -> None:
+        self.rows, self.names, self.kinds = rows, list[str](), list[tuple[str, list[int]]]()
+        for n, (op, attrs, args, types) in enumerate(rows):
+            require(all(type(a) is int and 0 <= a < n for a in args), f"term {n}: an operand does not stand before it")
+            ((dtype, sizes),) = re.findall(r"^([^[]+)\[([\d,]*)\]$", [*types, "none[]"][0])
+            self.kinds.append((dtype, [int(n) for n in sizes.split(",") if n]))
+            self.names.append(digest([op, attrs, [self.names[a] for a in args], types]))
+
+    def classes(self, pairs: list[tuple[int, int]]) -> list[int]:
+        """For each term a name that all have that are equal to it: by the pairs, or by equal operands."""
+        name, known = [*range(len(self.rows))], dict[Any, int]()
+        members, readers = [[t] for t in name], [set[int]() for _ in name]
+
+        def twin(t: int) -> int:
+            op, attrs, args, types = self.rows[t]
+            for a in args:
+                readers[name[a]].add(t)
+            return known.setdefault((op, attrs, *(name[a] for a in args), *types), t)
+
+        todo = [*((t, twin(t)) for t in name), *pairs]
+        while todo:
+            a, b = sorted((name[t] for t in todo.pop()), key=lambda c: len(members[c]))
             if a != b:
-                self.parent[a] = b
-                self.uses[b] |= self.uses[a]
-                stack += [(t, self.known.setdefault(self._key(t), t)) for t in self.uses[a]]
+                members[b] += members[a]
+                for t in members[a]:
+                    name[t] = b
+                todo += [(t, twin(t)) for t in readers[a]]
+        return name
 
-
-def read_rules(texts: Iterable[str]) -> dict[str, tuple[Any, Any]]:
-    """Facts and actions of each rule by name; of two rules of one name the first counts."""
-    found: dict[str, tuple[Any, Any]] = {}
-    for text in texts:
-        stack: list[list[Any]] = [[]]
-        for token in re.findall(r';[^\n]*|"(?:[^"\\]|\\.)*"|[()]|[^\s()";]+', text):
-            if token == "(":
-                stack.append([])
-            elif token == ")":
-                stack[-2].append(stack.pop())
-            elif token[0] != ";":
-                stack[-1].append(token)
-        for head, first, second, *rest in stack[0]:
-            options = dict(zip(rest[::2], rest[1::2], strict=True))
-            name, when = options[":name"].strip('"'), options.get(":when", [])
-            ways = {"=>": (first, second), "<=": (second, first)} if head == "birewrite" else {"": (first, second)}
-            for end, (a, b) in ways.items():
-                rewrite = ([["=", "?result", a], *when], [["union", "?result", b]])
-                found.setdefault(name + end, (first, second) if head == "rule" else rewrite)
-    return found
-
-
-class Instance:
-    """A rule under bindings."""
-
-    def __init__(self, terms: Terms, facts: Any, bindings: dict[str, Any]) -> None:
-        self.terms, self.bindings, self.seen = terms, bindings, set[str]()
-        sides = [side for f in facts for side in ((f[1:], f[:0:-1]) if f[0] == "=" else [("true", f)])]
-        pairs = [(a, b) for a, b in sides if type(b) is list]
-        self.meaning = {a: b for a, b in pairs if type(a) is str and b[0][0].isupper()}
-        calls = [(a, b) for a, b in pairs if not b[0][0].isupper() and b[0] not in STEERING]
-        self.conditions = [[c[0], [*map(self._value, c[1:])], self._value(a)] for a, c in calls]
-
-    def _value(self, atom: Any) -> Any:
-        if atom[0] == "?":
-            self.seen.add(atom)
-            known = atom not in self.meaning or self.fits(self.meaning[atom], self.bindings[atom])
-            require(known, f"{atom} is bound to something else than the rule says")
-            return self.bindings[atom]
-        return int(atom) if re.fullmatch(r"-?\d+", atom) else atom.strip('"')
-
-    def fits(self, pattern: Any, t: int) -> bool:
-        """Whether a term is what a pattern stands for."""
-        pattern = self.meaning.get(pattern, pattern) if type(pattern) is str else pattern
+    def fits(self, pattern: Any, t: int, bound: Any) -> bool:
+        """Whether a term is what a pattern stands for when its variables stand for terms and texts."""
         if type(pattern) is str:
-            return type(self._value(pattern)) is int and self._value(pattern) == t
-        op, attrs, args, _ = self.terms.rows[t]
-        name = "".join(part.capitalize() for part in re.split("[-_]", op))
-        text, inner = (pattern[1:2], pattern[2:]) if len(pattern) == len(args) + 2 else ([], pattern[1:])
-        plain = all(part.endswith("=None") for part in attrs.split(", ") if part)
-        same = pattern[0] in (name, f"{name}{len(args)}") and (self._value(text[0]) == attrs if text else plain)
-        return same and len(inner) == len(args) and all(self.fits(p, a) for p, a in zip(inner, args, strict=True))
+            return bool(bound[pattern] == t)
+        (name, op, text, inner), row = pattern, self.rows[t]
+        same = [op, bound.get(text, text), len(inner), bound.get(name, t)] == [*row[:2], len(row[2]), t]
+        return same and all(self.fits(p, a, bound) for p, a in zip(inner, row[2], strict=True))
+
+
+class Polynomials:
+    """Terms as sums of products of given ones, told apart by their values for random given terms."""
+
+    def __init__(self, terms: Terms, given: list[int], dtype: str) -> None:
+        self.terms, self.given, self.dtype, self.error = terms, given, dtype, 1e-12
+        self.other, self.count = set[str](), itertools.count()
+
+    def products(self, t: int, index: list[Any]) -> list[Any]:
+        """A term at an index, as products: factor, terms at their indices, pairs of axes that are equal."""
+        (op, attrs, args, _), (dtype, shape) = self.terms.rows[t], self.terms.kinds[t]
+        require((dtype, shape) == (self.dtype, [n for n, _ in index]), f"term {t} is of another type than read as")
+        if number := not shape and re.fullmatch(r"constant \w+ (-?\d[\d.]*(e[-+]?\d+)?)", f"{op} {attrs}"):
+            self.error = max(self.error, ROUNDING.get(dtype, 0))
+            return [(Fraction(number[1]), [], [])]
+        if t in self.given or op not in ("einsum", "add"):
+            self.other |= {op} - {"input"} if t not in self.given else set()
+            return [(1, [(t, index)], [])]
+        if op == "add":
+            return [product for a in args for product in self.products(a, index)]
+        ((spec, sizes, factor),) = re.findall(r"^([a-zA-Z,]*->[a-zA-Z]*);([\d,]*)\|?(.*)$", attrs)
+        axes = [(int(n), next(self.count)) for n in sizes.split(",") if n]
+        name = dict(zip(dict.fromkeys(re.sub("[,>-]", "", spec)), axes, strict=True))
+        *words, result = [[name[c] for c in word] for word in re.split(",|->", spec)]
+        require(shape == [n for n, _ in result], f"term {t} has another shape than its letters say")
+        found: list[Any] = [(Fraction(factor or 1), [], [*zip([*axes, *result], [*axes, *index], strict=True)])]
+        for a, word in zip(args, words, strict=True):
+            many = self.products(a, word)
+            require(len(found) * len(many) + next(self.count) <= MOST, "too many products", ArithmeticError)
+            found = [(j * k, f + g, p + q) for j, f, p in found for k, g, q in many]
+        return found
+
+    def closed(self, factor: Fraction, words: list[Any], equal: list[Any]) -> tuple[Fraction, list[Any]]:
+        """A product where equal axes have one name; those that are summed over and in no term are a factor."""
+        same: dict[Any, Any] = {}
+
+        def find(axis: Any) -> Any:
+            return find(same[axis]) if axis in same else axis
+
+        for a, b in equal:
+            same |= {find(a): find(b)} if find(a) != find(b) else {}
+        found = [(t, [find(axis) for axis in index]) for t, index in words]
+        free = {find(axis) for axis, _ in equal}.difference(*(index for _, index in found))
+        return factor * math.prod(n for n, _ in free), found
+
+    def agree(self, a: int, b: int) -> bool:
+        """Whether two terms of one type are the same polynomial."""
+        end = [(n, next(self.count)) for n in self.terms.kinds[a][1]]
+        found = [(t, *self.closed(k, [(-1, end), *f], p)) for t in (a, b) for k, f, p in self.products(t, end)]
+        most, random = Counter[int](), np.random.default_rng()
+        drawn, total = dict[int, Any](), defaultdict[Any, Any](int)
+        for _, _, words in found:  # where all axes of a product can differ, what is equal is so at any size
+            most |= Counter(n for n, _ in {axis for _, index in words for axis in index})
+        for side, factor, words in found:
+            place, operands = dict[Any, int](), list[Any]()
+            for t, index in words:
+                shape = [min(n, max(2, most[n])) for n, _ in index]
+                require(math.prod(shape) <= MOST, "products of too many axes", ArithmeticError)
+                values = np.ones(shape, int) if t < 0 else random.integers(1, 2**30, shape)
+                values = drawn.setdefault(t, np.array(values, object))
+                operands += [values, [place.setdefault(axis, len(place)) for axis in index]]
+            values = np.einsum(*operands, [*dict.fromkeys(operands[1])], optimize="greedy")
+            key = (*operands[1], "at", *np.ravel(values))
+            total[side, key] += factor
+            total[-1, key] += abs(factor)
+        return all(abs(total[a, key] - total[b, key]) <= self.error * total[-1, key] for _, key in [*total])
 
 
 def check(certificate: Any) -> int:
-    """Number of steps of a certificate, as parsed from JSON, that proves its two programs equal.
-
-    Raises:
-        CertificateError: it does not.
-    """
+    """Number of steps of a certificate that proves its two programs equal; else CertificateError tells why not."""
     try:
-        return _check(certificate)
+        told = {name: part for name, part in certificate.items() if name != "digest"}
+        require(certificate["digest"] == digest(told), "it was changed: its digest is another one")
+        terms = Terms(told["terms"])
+        for step in told["steps"]:
+            verify(terms, told["rules"], step, f"step {step['number']}: ")
+        same = terms.classes([(step["left"], step["right"]) for step in told["steps"]])
+        for n, (a, b) in enumerate(zip(told["before"], told["after"], strict=True)):
+            require(same[a] == same[b], f"result {n}: the steps do not join it with the original")
     except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise CertificateError(f"not well formed: {type(error).__name__}: {error}") from error
+    return len(told["steps"])
 
 
-def _check(certificate: Any) -> int:
-    require(
-        certificate.keys() == {"terms", "before", "after", "rules", "steps"}, "want terms, before, after, rules, steps"
-    )
-    terms, ends = Terms(certificate["terms"]), [certificate["before"], certificate["after"]]
-    for end in ends:
-        require(end.keys() == {"results", "program"} and end["results"], "want results and a program")
-        require(end["program"] == terms.program(end["results"]), "a program is not the one that its results are")
-    require(len(ends[0]["results"]) == len(ends[1]["results"]), "another number of results")
-    here = Path(__file__).resolve().parents[1]
-    folder = here / "_rules" if (here / "_rules").is_dir() else here.parent / "rules"
-    known = read_rules(p.read_text("utf-8") for p in sorted(folder.glob("*.egg")))
-    own, used = read_rules(certificate["rules"]), {step.get("rule") for step in certificate["steps"]}
-    require(all(name in used and known.get(name) != law for name, law in own.items()), "a rule is told in vain")
-    closure, needed = Closure(terms), {t for end in ends for t in end["results"]}
-    for n, step in enumerate(certificate["steps"]):
-        try:
-            require(type(step["number"]) is int and step["number"] == n, f"numbered {step['number']}")
-            require(step.keys() == {"number", "kind", "left", "right", *FIELDS[step["kind"]]}, "wrong fields")
-            a, b = step["left"], step["right"]
-            require(type(a) is type(b) is int and min(a, b) >= 0, "no such term")
-            require(terms.rows[a][3] == terms.rows[b][3], "the two sides differ in type")
-            require(closure.find(a) != closure.find(b), "it says nothing new")
-            _verify(terms, step, a, b, {**known, **own})
-            closure.join(a, b)
-            needed |= {a, b, *(t for t in step.get("bindings", {}).values() if type(t) is int)}
-        except CertificateError as reason:
-            raise CertificateError(f"step {n}: {reason}") from None
-    require(len(terms.order(needed)) == len(terms.rows), "some term is used nowhere")
-    for n, (a, b) in enumerate(zip(*(end["results"] for end in ends), strict=True)):
-        require(terms.rows[a][3] == terms.rows[b][3], f"result {n}: another type")
-        require(closure.find(a) == closure.find(b), f"result {n}: the steps do not join it with the original")
-    return len(certificate["steps"])
-
-
-def _verify(terms: Terms, step: Any, a: int, b: int, laws: Any) -> None:
+def verify(terms: Terms, rules: Any, step: Any, place: str) -> None:
+    """Refuse a step whose two sides need not be equal."""
+    sides = step["left"], step["right"]
+    (op, attrs, args, types), right = (terms.rows[t] for t in sides)
+    require(types == right[3], f"{place}the two sides differ in type")
     if step["kind"] == "body":
-        return _verify_body(terms.rows[a], terms.rows[b], step["certificates"])
-    alone, shared = terms.apart(a, b)
+        for inner in step["certificates"]:
+            check(inner)
+            names = Terms(inner["terms"]).names
+            attrs = attrs.replace(*("; ".join(names[t] for t in inner[side]) for side in ("before", "after")))
+        require([op, attrs, args] == right[:3], f"{place}a body changed without a certificate")
+        return
     if step["kind"] == "rule":
-        require(step["rule"] in laws, f"no rule is named {step['rule']!r}")
-        facts, actions = laws[step["rule"]]
-        rule = Instance(terms, facts, step["bindings"])
-        unions = [action[1:] for action in actions if action[0] == "union"]
-        require(any(rule.fits(x, a) and rule.fits(y, b) for x, y in unions), "no instance of its rule")
-        require(step["conditions"] == rule.conditions, "the conditions are not those of its rule")
-        for name, args, value in rule.conditions:
-            require(name not in ("shape", "dtype") or terms.fact(args[0], name) == value, f"the {name} is another one")
-        require(step["bindings"].keys() == rule.seen, "something is bound that the rule does not name")
-    else:
-        sums = any(terms.rows[t][0] == "add" for t in alone)
-        require(sums == (step["kind"] == "sum"), "sums are rewritten by steps of their own kind")
+        (*patterns, conditions), bound = rules[step["rule"]], step["bindings"]
+        require(all(map(terms.fits, patterns, sides, [bound] * 2)), f"{place}no instance of its rule")
+        values = [[name, [bound.get(x, x) for x in args], bound.get(value, value)] for name, args, value in conditions]
+        require(values == step["conditions"], f"{place}the conditions are not those of its rule")
+    polynomials = Polynomials(terms, step["given"], terms.kinds[sides[0]][0])
     try:
-        require(same_polynomial(terms, a, b), "the two sides are different polynomials")
-    except UndecidedError:
-        from egraph_opt.explain.numeric import difference  # what is no polynomial is evaluated
+        if polynomials.agree(*sides):
+            return
+    except ArithmeticError as reason:
+        polynomials.other.add(str(reason))
+    require(polynomials.other, f"{place}the two sides are different polynomials")
+    from egraph_opt.verify.rows import difference  # the values of other operations are those that JAX computes
 
-        fault = difference([terms.rows[t] for t in range(max(a, b) + 1)], a, b, shared)
-        require(not fault, fault)
-
-
-def _verify_body(left: Any, right: Any, certificates: Any) -> None:
-    """A loop or branch whose bodies are replaced by ones that certificates of their own prove equal."""
-    require(left[::2] == right[::2] and certificates, "more than the bodies differs")
-    attrs = left[1]
-    for inner in certificates:
-        check(inner)
-        old, new = ("{" + "; ".join(inner[side]["program"]) + "}" for side in ("before", "after"))
-        require(old != new and attrs.count(old), "a certificate of some other body")
-        attrs = attrs.replace(old, new)
-    require(attrs == right[1], "a body changed without a certificate")
+    require(not (fault := difference(terms.rows, sides, step["given"])), f"{place}{fault}")
 
 
 def main(arguments: list[str]) -> None:

@@ -14,12 +14,12 @@ import jax
 from egraph_opt.adjoint import LAWS
 from egraph_opt.cost import cost_model, frozen_nodes
 from egraph_opt.errors import EgraphOptError
+from egraph_opt.explain.certificate import told
 from egraph_opt.explain.chains import Chain, chains
-from egraph_opt.explain.checker import check
-from egraph_opt.explain.polynomial import CertificateError
+from egraph_opt.explain.checker import CertificateError, Terms, check
 from egraph_opt.explain.prove import Effort, Proof, prove
-from egraph_opt.explain.summary import summary
-from egraph_opt.explain.terms import program_lines
+from egraph_opt.explain.summary import rules_of, summary
+from egraph_opt.explain.terms import program_names
 from egraph_opt.ir import Graph
 from egraph_opt.report import quantity
 from egraph_opt.result import Result
@@ -64,13 +64,18 @@ class Explanation:
         """Replay the certificate, for the programs of this result; what is wrong with it, "" when it holds."""
         if self.certificate is None:
             return f"no certificate: {self.proof.reason}"
-        for side, graph in (("before", self.result.before), ("after", self.result.after)):
-            if self.certificate[side]["program"] != program_lines(graph):
-                return f"the certificate speaks of another program {side}"
         try:
             check(self.certificate)
         except CertificateError as error:
             return str(error)
+        names = Terms(self.certificate["terms"]).names
+        for side, graph in (("before", self.result.before), ("after", self.result.after)):
+            if [names[t] for t in self.certificate[side]] != program_names(graph):
+                return f"the certificate speaks of another program {side}"
+        rules = {rule.name: rule for rule in rules_of(self.result)}
+        for name, law in self.certificate["rules"].items():
+            if name not in rules or told(rules[name]) != law:
+                return f"the certificate tells another law as the rule {name}"
         return ""
 
     def __str__(self) -> str:

@@ -14,22 +14,22 @@ from egraph_opt.engine.rule import base_name
 from egraph_opt.engine.saturate import DELETING
 from egraph_opt.errors import EngineError
 from egraph_opt.explain.adjoint import adjoint_steps, normal_forms
-from egraph_opt.explain.checker import check
+from egraph_opt.explain.certificate import Certificate, certificate
+from egraph_opt.explain.checker import CertificateError
 from egraph_opt.explain.congruence import Congruence
-from egraph_opt.explain.evidence import Equation, Evidence, conditions
+from egraph_opt.explain.evidence import Equation, Evidence
 from egraph_opt.explain.laws import apply_laws
-from egraph_opt.explain.polynomial import CertificateError, Terms
+from egraph_opt.explain.sums import join_sums
 from egraph_opt.explain.terms import TermTable
 from egraph_opt.ir import Builder, Graph, Node
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.normalise import emitted
 
-Certificate = dict[str, Any]
 MORE_ITERATIONS = 4
 """Iterations beyond those of the search: the result has to meet the original in the explaining saturation."""
 
-FIRST_SHARE = 0.6
-"""Of the time, for the search with all rules."""
+FIRST_SHARE = 0.5
+"""Of the time, for the search with the likely rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,7 @@ class Effort:
 
     Args:
         rules: rules of the search, as it admitted them.
-        likely: names of rules that made the result: a search with these alone, which grows less, is tried where one
-            with all rules ends at a limit.
+        likely: names of rules that made the result: a search with these alone, which grows less, is tried first.
         numerics: its class.
         iterations: how many it made.
         seconds: wall clock of the explaining saturation, and of making the proof shorter [s].
@@ -58,11 +57,10 @@ class Effort:
     def attempts(self) -> Iterator[Effort]:
         """Efforts one after the other, until one of them is enough."""
         few = [r for r in self.rules if r.ruleset in DELETING or base_name(r.name) in self.likely]
-        again = bool(self.likely) and len(few) < len(self.rules)
-        yield replace(self, seconds=self.seconds * (FIRST_SHARE if again else 1))
-        if again:
-            left = self.seconds * (1 - FIRST_SHARE)
-            yield replace(self, rules=RuleSet(tuple(few)), iterations=3 * self.iterations, seconds=left)
+        share = FIRST_SHARE if self.likely and len(few) < len(self.rules) else 0.0
+        if share:
+            yield replace(self, rules=RuleSet(tuple(few)), iterations=3 * self.iterations, seconds=self.seconds * share)
+        yield replace(self, seconds=self.seconds * (1 - share))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +91,7 @@ def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] =
     if before.input_types != after.input_types or len(roots[0]) != len(roots[1]):
         return Proof(None, "the programs have other inputs or results")
     for attempt in effort.attempts():
-        evidence = Evidence(TermTable())
+        evidence = _Goals(TermTable())
         written = [evidence.table.graph(graph) for graph in (before, after)]
         ends = [[place[n] for n in r] for place, r in zip(written, roots, strict=True)]
         evidence.goals = list(zip(*ends, strict=True))
@@ -114,27 +112,24 @@ def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] =
         names = ", ".join(f"result {n}" for n in open_goals[:5])
         return Proof(None, f"no chain of rules was found for {names} ({reason})")
     steps = _needed(evidence, effort)
-    certificate, place = _certificate(evidence, ends, steps)
     try:
-        check(certificate)
+        made, place = certificate(evidence, ends, steps)
     except CertificateError as error:
         return Proof(None, f"the chain that was found does not hold up: {error}")
     nodes: dict[int, list[int]] = {}
     for n, t in enumerate(written[0]):
         if t in place:
             nodes.setdefault(place[t], []).append(n)
-    return Proof(certificate, nodes=nodes)
+    return Proof(made, nodes=nodes)
 
 
-def rule_texts(rules: RuleSet) -> list[str]:
-    """Rules that are in no file of the package, as text."""
-    shipped = {rule.name: rule for rule in RuleSet.shipped()}
-    texts = []
-    for rule in rules:
-        if shipped.get(rule.name) != rule:
-            facts, actions = (" ".join(map(str, part)) for part in (rule.facts, rule.actions))
-            texts.append(f'(rule ({facts}) ({actions}) :name "{rule.name}")')
-    return texts
+class _Goals(Evidence):
+    """Evidence that looks for equal sums, too, before it is asked whether the goals are joined."""
+
+    def done(self) -> bool:
+        if not super().done():
+            join_sums(self, (t for goal in self.goals for t in goal))
+        return super().done()
 
 
 def _both(before: Graph, after: Graph, written: Sequence[Sequence[int]], evidence: Evidence, effort: Effort) -> Graph:
@@ -200,10 +195,10 @@ def _with_bodies_of(
                 continue
             if pair not in known:
                 known[pair] = prove(*pair, effort)
-            certificate = known[pair].certificate
-            if certificate is None:
+            found = known[pair].certificate
+            if found is None:
                 break
-            certificates.append(certificate)
+            certificates.append(found)
         else:
             return replace(node, attrs=other.attrs), tuple(certificates)
     return None
@@ -229,7 +224,7 @@ def _saturate(both: Graph, evidence: Evidence, effort: Effort, frozen: Collectio
 
 def _needed(evidence: Evidence, effort: Effort) -> list[int]:
     """Equations that join the goals, none of which can be left out, as far as time allows to find out."""
-    until = time.perf_counter() + effort.seconds / 4
+    until = time.perf_counter() + effort.seconds / 12
     steps: list[int] = []
     classes = evidence.classes
     while True:  # an explanation of the goals by the equations of an explanation is a shorter one
@@ -276,60 +271,3 @@ def _new_ones(evidence: Evidence, steps: Sequence[int]) -> list[int]:
             classes.merge(equation.left, equation.right, step)
             kept.append(step)
     return kept
-
-
-def _certificate(
-    evidence: Evidence, ends: Sequence[Sequence[int]], steps: Sequence[int]
-) -> tuple[Certificate, dict[int, int]]:
-    equations = [evidence.equations[s] for s in steps]
-    bound = [v for e in equations for v in e.bindings.values() if isinstance(v, int)]
-    sides = [t for e in equations for t in (e.left, e.right)]
-    numbers = evidence.table.reach([*(t for end in ends for t in end), *sides, *bound])
-    place = {t: n for n, t in enumerate(numbers)}
-    table = evidence.table.json(numbers)
-    terms = Terms(table)
-    programs = [{"results": (r := [place[t] for t in end]), "program": terms.program(r)} for end in ends]
-    rows = [_row(terms, n, e, place) for n, e in enumerate(equations)]
-    rules = {e.rule.name: e.rule for e in equations if e.rule is not None}
-    certificate: Certificate = {
-        "terms": table,
-        "before": programs[0],
-        "after": programs[1],
-        "rules": rule_texts(RuleSet(tuple(rules.values()))),
-        "steps": rows,
-    }
-    return certificate, place
-
-
-def _row(terms: Terms, number: int, equation: Equation, place: Mapping[int, int]) -> dict[str, Any]:
-    """A step as the certificate tells it."""
-    row: dict[str, Any] = {
-        "number": number,
-        "kind": equation.kind
-        if equation.kind in ("rule", "body")
-        else _kind(terms, place[equation.left], place[equation.right]),
-        "left": place[equation.left],
-        "right": place[equation.right],
-    }
-    if equation.kind == "body":
-        row["certificates"] = list(equation.certificates)
-    if equation.rule is not None:
-        bindings = {v: place[b] if isinstance(b, int) else b for v, b in sorted(equation.bindings.items())}
-        row["rule"], row["bindings"] = equation.rule.name, bindings
-        row["conditions"] = [
-            [name, [_atom(a, bindings) for a in arguments], _atom(value, bindings)]
-            for name, arguments, value in conditions(equation.rule)
-        ]
-    return row
-
-
-def _kind(terms: Terms, left: int, right: int) -> str:
-    """Whether a step rewrites a sum."""
-    return "sum" if any(terms.rows[t][0] == "add" for t in terms.apart(left, right)[0]) else "normal-form"
-
-
-def _atom(atom: Any, bindings: Mapping[str, Any]) -> Any:
-    text = str(atom)
-    if text.startswith("?"):
-        return bindings[text]
-    return int(text) if text.lstrip("-").isdigit() else text.strip('"')

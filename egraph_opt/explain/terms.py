@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from egraph_opt.engine.words import constant_text
-from egraph_opt.explain.polynomial import Terms
+from egraph_opt.explain.checker import Terms
 from egraph_opt.ir import Graph, Node, TensorType
 from egraph_opt.ir.attrs import format_attr
 from egraph_opt.ir.reshapes import shape_text
@@ -61,6 +62,22 @@ class TermTable:
                 stack += self.rows[t].args
         return sorted(seen)
 
+    def apart(self, a: int, b: int) -> tuple[set[int], set[int]]:
+        """What one of two terms holds alone, and the first terms that both hold."""
+        holders = {a: 1, b: 2} if a != b else {a: 3}
+        found: tuple[set[int], set[int]] = (set(), set())
+        heap = [-t for t in holders]
+        heapq.heapify(heap)
+        while heap:  # operands have smaller numbers: when a term's turn comes, all its readers had theirs
+            t = -heapq.heappop(heap)
+            both = holders[t] == 3
+            found[both].add(t)
+            for q in () if both else self.rows[t].args:
+                if q not in holders:
+                    heapq.heappush(heap, -q)
+                holders[q] = holders.get(q, 0) | holders[t]
+        return found
+
     def json(self, numbers: Sequence[int]) -> list[Any]:
         """Rows of some terms, which hold their operands, as a certificate tells them."""
         place = {t: n for n, t in enumerate(numbers)}
@@ -74,7 +91,7 @@ def type_text(kind: TensorType) -> str:
 
 
 def attribute_text(node: Node) -> str:
-    """Attributes as rules and certificates spell them; bodies of control flow are programs between braces."""
+    """Attributes as rules and certificates spell them; bodies of control flow are named between braces."""
     if node.op == "einsum":
         return str(node.attr("spec"))
     if node.op == "reshape":
@@ -86,15 +103,15 @@ def attribute_text(node: Node) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Graph):
-        return "{" + "; ".join(program_lines(value)) + "}"
+        return "{" + "; ".join(program_names(value)) + "}"
     if type(value) is tuple and any(isinstance(item, Graph) for item in value):
         return f"({', '.join(map(_value, value))})"
     return format_attr(value)
 
 
-def program_lines(graph: Graph) -> list[str]:
-    """A Graph as the program of a certificate."""
+def program_names(graph: Graph) -> list[str]:
+    """Names of the results of a Graph, effects last, as the checker gives them: equal for equal programs only."""
     table = TermTable()
     place = table.graph(graph)
-    rows = Terms(table.json(range(len(table.rows))))
-    return rows.program([place[n] for n in (*graph.outputs, *graph.effects)])
+    terms = Terms(table.json(range(len(table.rows))))
+    return [terms.names[place[n]] for n in (*graph.outputs, *graph.effects)]

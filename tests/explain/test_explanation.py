@@ -16,15 +16,15 @@ import pytest
 import egraph_opt
 from egraph_opt.cost import count_graph
 from egraph_opt.errors import EgraphOptError
-from egraph_opt.explain.checker import check, main
+from egraph_opt.explain.checker import check, digest, main
 from egraph_opt.explain.explanation import Explanation
 from egraph_opt.explain.prove import Proof
 
 A = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
 INV = """
-;; The logarithm undoes the exponential.
+;; Undoes the hyperbolic sine.
 ;; numerics: reassociate
-(rewrite (Log (Exp ?x)) ?x :name "log-of-exp")
+(rewrite (Asinh (Sinh ?x)) ?x :name "own-asinh-of-sinh")
 """
 
 
@@ -79,6 +79,11 @@ def test_json_is_checked_by_the_program_alone(explanation: Explanation, tmp_path
     certificate = json.loads(file.read_text("utf-8"))
     certificate["steps"][0]["rule"] = "regroup-left-y"
     file.write_text(json.dumps(certificate), encoding="utf-8")
+    with pytest.raises(SystemExit, match=r"^refused: it was changed: its digest is another one$"):
+        main([str(file)])
+    certificate["rules"]["regroup-left-y"] = [*certificate["rules"]["regroup-right-y"][1::-1], []]
+    certificate["digest"] = digest({name: part for name, part in certificate.items() if name != "digest"})
+    file.write_text(json.dumps(certificate), encoding="utf-8")
     with pytest.raises(SystemExit, match=r"^refused: step 0: no instance of its rule$"):
         main([str(file)])
 
@@ -87,12 +92,12 @@ def test_rules_of_users_are_told_in_the_certificate(tmp_path: Path) -> None:
     (tmp_path / "mine.egg").write_text(INV, encoding="utf-8")
 
     def undone(a: Any, b: Any, v: Any) -> Any:
-        return jnp.log(jnp.exp(a @ v))
+        return jnp.arcsinh(jnp.sinh(a @ v))
 
     result = planned(undone, rules=tmp_path, unchecked=True)
     found = result.explain()
     assert found.certificate is not None, found.proof.reason
-    assert [step["rule"] for step in found.certificate["steps"]] == ["log-of-exp"]
+    assert [step["rule"] for step in found.certificate["steps"]] == ["own-asinh-of-sinh"]
     assert len(found.certificate["rules"]) == 1
     assert check(found.certificate) == 1
 
@@ -127,3 +132,13 @@ def test_a_certificate_of_other_programs_is_no_explanation(explanation: Explanat
     assert not other.check()
     mixed = Explanation(explanation.result, other.proof)
     assert mixed.check() == "the certificate speaks of another program before"
+
+
+def test_a_law_under_the_name_of_another_rule_is_no_explanation(explanation: Explanation) -> None:
+    told = json.loads(explanation.to_json())
+    told["rules"]["regroup-left-y"] = told["rules"].pop("regroup-right-y")
+    told["steps"][0]["rule"] = "regroup-left-y"
+    told["digest"] = digest({name: part for name, part in told.items() if name != "digest"})
+    assert check(told) == 1
+    renamed = Explanation(explanation.result, Proof(told))
+    assert renamed.check() == "the certificate tells another law as the rule regroup-left-y"

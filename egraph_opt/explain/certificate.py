@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A proof as a certificate: plain data that the checker replays; rules become told laws, steps name their leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from egraph_opt.engine import Rule
+from egraph_opt.engine.sexpr import Expr, Form
+from egraph_opt.engine.words import words
+from egraph_opt.explain.checker import CertificateError, Terms, check, digest, verify
+from egraph_opt.explain.evidence import Equation, Evidence, conditions
+from egraph_opt.explain.terms import TermTable
+from egraph_opt.ops import get_op
+
+Certificate = dict[str, Any]
+
+MOST_OPENED = 400
+"""Terms down to the inputs, where a step does not hold whatever the terms that its sides share."""
+
+
+def certificate(
+    evidence: Evidence, ends: Sequence[Sequence[int]], steps: Sequence[int]
+) -> tuple[Certificate, dict[int, int]]:
+    """The certificate of some equations, and the number in it of each term.
+
+    Args:
+        evidence: terms and equations.
+        ends: results of the original and of what it became.
+        steps: numbers of the equations.
+
+    Raises:
+        CertificateError: some step does not hold up.
+    """
+    equations = [evidence.equations[s] for s in steps]
+    bound = [v for e in equations for v in e.bindings.values() if isinstance(v, int)]
+    sides = [t for e in equations for t in (e.left, e.right)]
+    numbers = evidence.table.reach([*(t for end in ends for t in end), *sides, *bound])
+    place = {t: n for n, t in enumerate(numbers)}
+    table = evidence.table.json(numbers)
+    terms = Terms(table)
+    made: Certificate = {
+        "terms": table,
+        "before": [place[t] for t in ends[0]],
+        "after": [place[t] for t in ends[1]],
+        "rules": {e.rule.name: told(e.rule) for e in equations if e.rule is not None},
+        "steps": [_step(evidence.table, terms, n, e, place) for n, e in enumerate(equations)],
+    }
+    made["digest"] = digest(made)
+    check(made)
+    return made, place
+
+
+def told(rule: Rule) -> list[Any]:
+    """A rule as a certificate tells it: pattern, pattern, conditions.
+
+    A pattern is a variable or ``[variable or "", operation, attributes, patterns of the operands]``.
+    """
+    union = next(action for action in rule.actions if action[0] == "union")
+    meaning = {
+        name: form
+        for fact in rule.facts
+        if fact[0] == "="
+        for name, form in ((fact[1], fact[2]), (fact[2], fact[1]))
+        if isinstance(name, str) and isinstance(form, Form) and str(form[0])[0].isupper()
+    }
+
+    def pattern(expr: Expr) -> Any:
+        name = ""
+        if isinstance(expr, str):
+            if expr not in meaning:
+                return expr
+            name, expr = expr, meaning[expr]
+        word = words()[str(expr[0])]
+        inner = [*expr[1:]]
+        if word.constructor.has_text:
+            text = str(inner.pop(0)).strip('"')
+        else:
+            text = "" if word.op == "add" else ", ".join(f"{attr}=None" for attr in get_op(word.op).attrs)
+        return [name, word.op, text, list(map(pattern, inner))]
+
+    needed = [[name, list(map(_atom, arguments)), _atom(value)] for name, arguments, value in conditions(rule)]
+    return [pattern(union[1]), pattern(union[2]), needed]
+
+
+def _atom(atom: Expr) -> int | str:
+    text = str(atom)
+    return int(text) if text.lstrip("-").isdigit() else text.strip('"')
+
+
+def _step(table: TermTable, terms: Terms, number: int, equation: Equation, place: Mapping[int, int]) -> dict[str, Any]:
+    """A step as the certificate tells it."""
+    alone, shared = table.apart(equation.left, equation.right)
+    kind = equation.kind
+    if kind not in ("rule", "body"):
+        kind = "sum" if any(table.rows[t].op == "add" for t in alone) else "normal-form"
+    step: dict[str, Any] = {"number": number, "kind": kind}
+    step |= {"left": place[equation.left], "right": place[equation.right]}
+    if kind == "body":
+        return step | {"certificates": list(equation.certificates)}
+    given = [sorted(place[t] for t in shared)]
+    if equation.rule is not None:
+        *patterns, needed = told(equation.rule)
+        bound = {v: place[b] if isinstance(b, int) else b for v, b in sorted(equation.bindings.items())}
+        values = [
+            [name, [bound.get(a, a) for a in arguments], bound.get(value, value)] for name, arguments, value in needed
+        ]
+        step |= {"rule": equation.rule.name, "bindings": bound, "conditions": values}
+        opened = {
+            t for side, p in zip((step["left"], step["right"]), patterns, strict=True) for t in _opened(terms, side, p)
+        }
+        given.insert(0, sorted({t for v in _variables(patterns) if isinstance(t := bound[v], int)} - opened))
+    return step | {"given": _leaves(terms, (step["left"], step["right"]), given)}
+
+
+def _variables(patterns: Sequence[Any]) -> set[str]:
+    """What stands for terms in patterns, and is no name of a pattern itself."""
+    return {v for p in patterns for v in ([p] if isinstance(p, str) else _variables(p[3]))}
+
+
+def _opened(terms: Terms, t: int, pattern: Any) -> Iterator[int]:
+    """Terms that stand for more than a variable: also where they stand for one, what they are made of may count."""
+    if not isinstance(pattern, str):
+        yield t
+        for a, inner in zip(terms.rows[t][2], pattern[3], strict=True):
+            yield from _opened(terms, a, inner)
+
+
+def _leaves(terms: Terms, sides: tuple[int, int], choices: Sequence[list[int]]) -> list[int]:
+    """The terms whatever which two sides are equal: the first choice that holds, or else the inputs."""
+    for given in choices:
+        try:
+            verify(terms, {}, {"kind": "sum", "left": sides[0], "right": sides[1], "given": given}, "")
+        except CertificateError:
+            continue
+        return given
+    return [] if len(_reach(terms, sides)) <= MOST_OPENED else choices[0]
+
+
+def _reach(terms: Terms, roots: Collection[int]) -> set[int]:
+    seen: set[int] = set()
+    stack = [*roots]
+    while stack:
+        t = stack.pop()
+        if t not in seen:
+            seen.add(t)
+            stack += terms.rows[t][2]
+    return seen
