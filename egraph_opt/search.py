@@ -45,6 +45,9 @@ SECOND_SHARE = 0.3
 SLACK = 1.25
 """How much dearer a program may be that computes less in more parts: it gives the rules more to do."""
 
+LEAST_SHARE = 0.5
+"""Share of the budget that the e-graph has at least, however long it took to make its first program."""
+
 SMALL = 1
 """Graphs with no more non-input nodes than this are not searched, but for large products of a tensor with itself."""
 
@@ -141,7 +144,9 @@ def search(
         start = time.perf_counter()
         graph, moved = adjoint_form(graph, options.numerics, lambda g: _price(g, options.cost, fixed, steady, trips))
         bodies += moved
-        found.seconds["normalise"] += time.perf_counter() - start
+        spent = time.perf_counter() - start
+        found.seconds["normalise"] += spent
+        options = replace(options, budget=max(options.budget - spent, LEAST_SHARE * options.budget))
     found.before = graph
     base = Candidate(graph, _price(graph, options.cost, fixed, steady, trips), bodies)
     found.candidates = [base]

@@ -213,3 +213,18 @@ def test_a_certificate_joins_both_programs() -> None:
     assert explanation.certificate is not None, explanation.proof.reason
     assert check(explanation.certificate) > 5
     assert "<a, L u> = <L' a, u>" in str(explanation)
+
+
+def test_fourth_derivative_of_four_layers() -> None:
+    """Nested ``grad`` at width 128 and 256 points: 2.02e8 flop as captured, 0.90e8 by nested forward derivatives."""
+
+    def stacked(p: Any, x: Any) -> Any:
+        h = jnp.stack([x]) @ p[0]
+        for W in p[1:-1]:
+            h = jnp.tanh(h) @ W
+        return jnp.tanh(h) @ p[-1]
+
+    p = [array(1, 128), array(128, 128, seed=1), array(128, 128, seed=2), array(128, seed=3)]
+    graph = graph_of(nested(grad, 4, stacked, True), p, array(256, seed=4))
+    after, _ = adjoint_form(graph, Numerics.REASSOCIATE, PRICE)
+    assert flops(after) <= 1.0e8 < 0.5 * flops(graph)

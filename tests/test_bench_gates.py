@@ -13,7 +13,7 @@ NO_CLOCK = BenchOptions(flops=True, budget=20.0)
 NOT_YET = {"mm_trmm", "mm_syrk", "mm_tridiag", "am_blocked"}
 """Tests of LAAB whose hand form uses structure by blocks or bands."""
 
-LEAST = {"linnea": 23, "spores": 9, "linalg": 45, "partial": 46, "structure": 6, "derivatives": 29, "loops": 35}
+LEAST = {"linnea": 23, "spores": 9, "linalg": 45, "partial": 46, "structure": 6, "derivatives": 39, "loops": 35}
 """Cases that reach their hand form; raise a figure when rules are added (docs/decisions/coverage.md)."""
 
 
