@@ -33,6 +33,21 @@ TRUE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] =
         lambda x: jnp.mean(x**2) - jnp.mean(x) ** 2,
         {"shapes": "n"},
     ),
+    "shifted softmax": (
+        lambda x, c: jax.nn.softmax(x + c, -1),
+        lambda x, c: jax.nn.softmax(x, -1),
+        {"shapes": {"x": "n k", "c": ""}, "numerics": "finite"},
+    ),
+    "exchanged branches": (
+        lambda c, x, y: jnp.where(~c, x, y),
+        lambda c, x, y: jnp.where(c, y, x),
+        {"dtypes": {"c": "bool"}, "numerics": "exact"},
+    ),
+    "inverse": (
+        lambda a, b: jnp.linalg.inv(a) @ b,
+        lambda a, b: jnp.linalg.solve(a, b),
+        {"shapes": ["n n", "n k"], "numerics": "finite"},
+    ),
 }
 
 FALSE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
@@ -45,6 +60,12 @@ FALSE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] 
     "other part": (lambda x, y: jnp.concatenate([x, y])[: x.shape[0]], lambda x, y: y, {"shapes": "n k"}),
     "reversed sum": (lambda x: jnp.cumsum(jnp.flip(x)), lambda x: jnp.flip(jnp.cumsum(x)), {"shapes": "n"}),
     "halved": (lambda x: jnp.mean(x), lambda x, n: jnp.sum(x) / n, {"where": {"n": lambda x: 2 * x.size}}),
+    "determinant of the negative": (lambda a: jnp.linalg.det(-a), lambda a: jnp.linalg.det(a), {"shapes": "n n"}),
+    "transposed system": (
+        lambda a, b: jnp.linalg.solve(a.T, b),
+        lambda a, b: jnp.linalg.solve(a, b),
+        {"shapes": ["n n", "n k"], "numerics": "finite"},
+    ),
     "not exact": (lambda a, b, c: (a + b) + c, lambda a, b, c: a + (b + c), {"numerics": "exact"}),
 }
 
