@@ -149,11 +149,14 @@ def _not_empty(axes: str, shape: str) -> bool:
 
 
 def _exponents(first: str, second: str, add: bool) -> Result:
+    """The exponent of ``x^a x^b``, or of ``(x^a)^b`` where it is one power: ``(x^2)^0.5`` is no ``x``."""
     dtype, a = parse_constant(first)
     _, b = parse_constant(second)
     if not isinstance(a, int | float) or not isinstance(b, int | float):
         return None
     value = float(a) + float(b) if add else float(a) * float(b)
+    if not add and a % 2 == 0 and value % 2 != 0:
+        return None
     return constant_text(dtype, value) if math.isfinite(value) else None
 
 
