@@ -89,7 +89,7 @@ def file_table() -> str:
     lines = [MARK]
     folders = ["", "ir", "ops", "cost", "engine", "extract", "frontends", "frontends/stablehlo"]
     folders += ["capture", "lower", "verify", "measure", "rules", "rules/check", "rules/define", "rules/lint"]
-    folders += ["rules/suggest", "explain", "bisect", "bench"]
+    folders += ["rules/suggest", "adjoint", "loops", "reads", "explain", "bisect", "bench"]
     for folder in folders:
         lines += [f"### {folder + '/' if folder else 'egraph_opt/'}", ""]
         for path in sorted((ROOT / "egraph_opt" / folder).glob("*.py")):
