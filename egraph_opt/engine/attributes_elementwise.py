@@ -143,6 +143,12 @@ def _divide_after(text: str, copied: str, position: int) -> Result:
     return canonical((inner,), spec.output, spec.sizes, copy.scale)
 
 
+def _positive(text: str) -> bool:
+    """No negative factor, no zeros off a diagonal, no empty sum."""
+    spec = Spec.parse(text)
+    return spec.scale > 0 and len(set(spec.output)) == len(spec.output) and all(spec.sizes[c] for c in spec.summed)
+
+
 def _not_empty(axes: str, shape: str) -> bool:
     sizes = parse_shape(shape)
     return all(n < len(sizes) and sizes[n] > 0 for n in _axes(axes))
@@ -171,7 +177,7 @@ ship(
         "specs that broadcast both operands of a product to all of its letters, where these are fewer elements",
     ),
     AttributeFunction("product", (_S,), ("",), _product, "spec of the product of two tensors of a shape, by elements"),
-    AttributeFunction("positive", (_S,), (), lambda s: Spec.parse(s).scale > 0, "the factor of a spec is positive"),
+    AttributeFunction("positive", (_S,), (), _positive, "the einsum makes positive tensors of positive ones"),
     AttributeFunction("fit", (_S, _S, _S), ("",), _fit, "spec from a scalar or a shape to that shape, with a factor"),
     AttributeFunction("ones", (_S,), ("",), _ones, "spec of a scalar one that is a product of ones"),
     AttributeFunction(
