@@ -52,10 +52,10 @@ def parse_slice(text: str) -> tuple[Range, ...]:
 
 def slice_attrs(ranges: Sequence[Range]) -> Attrs:
     """Attributes of a slice, in the one spelling that capture uses."""
-    strides = tuple(r.stride for r in ranges)
+    strides = tuple(int(r.stride) for r in ranges)  # parts of shapes may be numpy's numbers
     return (
-        ("start_indices", tuple(r.start for r in ranges)),
-        ("limit_indices", tuple(r.limit for r in ranges)),
+        ("start_indices", tuple(int(r.start) for r in ranges)),
+        ("limit_indices", tuple(int(r.limit) for r in ranges)),
         ("strides", None if set(strides) <= {1} else strides),
     )
 
