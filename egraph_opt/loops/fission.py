@@ -202,6 +202,9 @@ class _Split:
         late = [n for n in cone if plan.roles[n] in (Role.AFTER, Role.CORE)]
         if not late or (k < self.count and k not in plan.sums):
             return True
+        stacked = [n for n in late if plan.roles[n] is Role.CORE and body.nodes[n].operands]
+        if any(body.nodes[n].type.nbytes * self.loop.length > self.limit for n in stacked):
+            return False
         return any(is_product(body.nodes[n]) for n in cone if plan.roles[n] in (Role.AFTER, Role.BEFORE))
 
     def _hoisted(self, roots: Sequence[int]) -> list[int]:

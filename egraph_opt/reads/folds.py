@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What need not be put in order before it is folded: sums and extremes of joined, padded, reversed and sorted tensors.
+"""What need not be put in order before it is folded: sums and extremes of joined, merged, reversed and sorted tensors.
 
 ``sum([x, y]) = sum(x) + sum(y)``, ``sum(sort(x)) = sum(x)``, ``sort(x)[0] = min(x)``. Each takes the place of what was
 written where nobody else reads that; none costs more.
