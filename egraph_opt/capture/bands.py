@@ -49,6 +49,21 @@ def bandwidths(places: Value) -> tuple[int, int]:
     return int((rows - first).max()), int((last - rows).max())
 
 
+def is_circulant(indices: Value) -> bool:
+    """Whether indices ``[n, n, 1]`` name the elements of a vector so that they make a circulant matrix."""
+    if indices.ndim != 3 or indices.shape[2] != 1 or indices.shape[0] != indices.shape[1] or len(indices) < 2:
+        return False
+    matrix, n = indices[..., 0], len(indices)
+    if matrix.min() < 0 or matrix.max() >= n:
+        return False
+    return bool((matrix[1:, 1:] == matrix[:-1, :-1]).all() and (matrix[1:, 0] == matrix[:-1, -1]).all())
+
+
+def stated_circulant(scope: Scope, x: int) -> int:
+    """A matrix of which it is stated that it is circulant."""
+    return scope.add(ASSUME, [x], [("facts", ("circulant",))], scope.type(x))
+
+
 def _is_zero(scope: Scope, x: int) -> bool:
     scalar = scope.emitter.uniform_scalar(x)
     return scalar is not None and scope.emitter.scalar_value(scalar) == 0

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from egraph_opt.capture.bands import is_circulant, stated_circulant
+from egraph_opt.capture.general import general
 from egraph_opt.capture.products import contract
 from egraph_opt.capture.scope import Handler, Scope, squeeze
 from egraph_opt.capture.slicing import at, emit, kept_axes, one, sliced
@@ -147,6 +149,8 @@ def _gather(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None
     dropped = (*dims.collapsed_slice_dims, *dims.operand_batching_dims)
     numbers = Numbers(tuple(dims.offset_dims), dropped, tuple(dims.start_index_map), pairs)
     found = walks(shape, params["slice_sizes"], indices, numbers, _clips(params))
+    if found is None and is_circulant(indices) and shape == indices.shape[:1]:
+        return [stated_circulant(scope, q) for q in general(scope, eqn, operands)]
     if found is None or len(shape) + indices.ndim > len(LETTERS) or _window_moves(numbers, found, indices.ndim - 1):
         return None
     low, high = [w.low for w in found], [w.high for w in found]
@@ -235,6 +239,8 @@ def _scatter(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | Non
     numbers = Numbers(tuple(dims.update_window_dims), dropped, tuple(dims.scatter_dims_to_operand_dims), pairs)
     window = iter(eqn.invars[2].aval.shape[i] for i in dims.update_window_dims)
     found = walks(shape, [1 if d in dropped else next(window) for d in range(len(shape))], indices, numbers, False)
+    if found is None and is_circulant(indices) and shape == indices.shape[:1]:
+        return [stated_circulant(scope, q) for q in general(scope, eqn, operands)]
     if found is None or len(shape) + indices.ndim > len(LETTERS) or _window_moves(numbers, found, indices.ndim - 1):
         return None
     word, source, sizes = _words(numbers, indices.shape[:-1], found)

@@ -12,7 +12,7 @@ from egraph_opt.ir.spec import Spec
 
 _S, _I = "String", "i64"
 READ = ("attributes", "ids", "shape", "out")
-ADDED = ("attributes", "ids", "into", "shape", "out", "last")
+ADDED = ("attributes", "ids", "into", "shape", "out")
 DROP = "mode=GatherScatterMode.FILL_OR_DROP, fill_value=0"
 PROMISED = "mode=GatherScatterMode.PROMISE_IN_BOUNDS"
 
@@ -31,17 +31,16 @@ def _read(text: str, position: int, found: tuple[str, list[str]] | None, ids: st
     )
 
 
-def _added(text: str, position: int, found: tuple[str, list[str]] | None, ids: str) -> Result:
+def _added(text: str, position: int, found: tuple[str, list[str]] | None, ids: str, clips: bool) -> Result:
     row = None if found is None else selections.added(text, position, *found)
     if row is None:
         return None
     return {
-        "attributes": f"size={row.size}",
+        "attributes": f"size={row.size}, clips={clips}",
         "ids": ids,
         "into": row.into,
         "shape": row.shape,
         "out": row.out,
-        "last": str(row.size - 1),
     }
 
 
@@ -52,7 +51,7 @@ def _read_compared(text: str, position: int, ids: str, count: str) -> Result:
 
 def _added_compared(text: str, position: int, ids: str, count: str) -> Result:
     found = selections.compared(text, position, ids, count)
-    return None if found is None else _added(text, position, found, _flat(ids))
+    return None if found is None else _added(text, position, found, _flat(ids), False)
 
 
 def _read_taken(text: str, position: int, attrs: str, ids: str) -> Result:
@@ -64,8 +63,10 @@ def _added_taken(text: str, position: int, attrs: str, ids: str) -> Result:
     axis, mode = selections.take_attributes(attrs)
     if not mode.startswith(PROMISED):
         return None
-    found = _added(text, position, selections.taken(text, position, axis), shape_text(parse_shape(ids)))
-    return None if isinstance(found, dict) and found["last"] == "-1" else found
+    found = selections.taken(text, position, axis)
+    if found is None or not Spec.parse(text).sizes[found[0]]:
+        return None
+    return _added(text, position, found, shape_text(parse_shape(ids)), True)
 
 
 ship(

@@ -6,6 +6,7 @@ from __future__ import annotations
 from egraph_opt.engine.attributes import AttributeFunction, Result, ship
 from egraph_opt.ir import matrix_forms as forms
 from egraph_opt.ir import structured_specs as specs
+from egraph_opt.ir.attrs import parse_attrs
 from egraph_opt.ir.reshapes import parse_shape
 
 _S, _I = "String", "i64"
@@ -24,6 +25,30 @@ def _form(found: tuple[forms.Form, str] | None) -> Result:
         return None
     form, attributes = found
     return dict(zip(FORM, (attributes, form.turn, form.into, form.flat, form.unflat, form.out), strict=True))
+
+
+CIRCULANT = ("slice", "column", "into", "flat", "unflat", "out")
+
+
+def _circulant(spec: str, position: int) -> Result:
+    found = forms.circulant_form(spec, position)
+    if found is None:
+        return None
+    form, part, column = found
+    return dict(zip(CIRCULANT, (part, column, form.into, form.flat, form.unflat, form.out), strict=True))
+
+
+def _circulant_system(attrs: str, matrix: str, right: str) -> Result:
+    held = dict(parse_attrs(attrs))
+    if held["matrix"] != "general":
+        return None
+    found = forms.circulant_system(parse_shape(matrix), parse_shape(right), held["transposed"])
+    return None if found is None else dict(zip(("slice", "column", "flat"), found, strict=True))
+
+
+def _inverse_transforms(outer: str, inner: str) -> Result:
+    there, back = "FftType.FFT", "FftType.IFFT"
+    return outer != inner and outer in (inner.replace(there, back), inner.replace(back, there))
 
 
 def _gram(spec: str) -> Result:
@@ -45,6 +70,23 @@ ship(
         FORM,
         lambda spec, position, band: _form(forms.banded_form(spec, position, band)),
         "a product with a matrix of few diagonals as the routine takes it",
+    ),
+    AttributeFunction(
+        "circulant-form",
+        (_S, _I),
+        CIRCULANT,
+        _circulant,
+        "a product with a circulant matrix as Fourier transforms of its first column and of the other operand",
+    ),
+    AttributeFunction(
+        "circulant-system",
+        (_S, _S, _S),
+        ("slice", "column", "flat"),
+        _circulant_system,
+        "a solve with a circulant matrix as Fourier transforms of its first column and of the right-hand sides",
+    ),
+    AttributeFunction(
+        "inverse-transforms", (_S, _S), (), _inverse_transforms, "two Fourier transforms undo each other"
     ),
     AttributeFunction(
         "gram-form",

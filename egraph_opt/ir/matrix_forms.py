@@ -8,7 +8,8 @@ import math
 from typing import NamedTuple
 
 from egraph_opt.ir.graph import Node
-from egraph_opt.ir.reshapes import parse_shape, shape_text
+from egraph_opt.ir.reshapes import Shape, parse_shape, shape_text
+from egraph_opt.ir.slices import Range, slice_text
 from egraph_opt.ir.spec import Spec, canonical
 
 LEAST_ROWS = 32
@@ -91,6 +92,30 @@ def banded_form(text: str, position: int, band: str) -> tuple[Form, str] | None:
     if low < 0 or high < 0 or 2 * (low + high + 1) > n:
         return None
     return form, f"lower={low}, upper={high}"
+
+
+def first_column(shape: Shape, turned: bool) -> tuple[str, str]:
+    """Slice of a matrix, and shape of it, that is its first column, or its first row."""
+    axis = len(shape) - (2 if turned else 1)
+    ranges = [Range(0, 1) if d == axis else Range(0, n) for d, n in enumerate(shape)]
+    return slice_text(ranges), shape_text(shape[:-1])
+
+
+def circulant_form(text: str, position: int) -> tuple[Form, str, str] | None:
+    """The form of a product with a circulant matrix, and how its first column is read."""
+    form = matrix_form(text, position)
+    shape = Spec.parse(text).shapes[position]
+    if form is None or shape[-1] != shape[-2] or 0 in shape:
+        return None
+    return form, *first_column(shape, form.turned)
+
+
+def circulant_system(matrix: Shape, right: Shape, transposed: bool) -> tuple[str, str, str] | None:
+    """How the first column of a circulant matrix is read and right-hand sides made columns, for a solve with it."""
+    lead = matrix[:-1]
+    if len(matrix) < 2 or 0 in matrix or right[: len(lead)] != lead:
+        return None
+    return *first_column(matrix, transposed), shape_text((*lead, math.prod(right[len(lead) :])))
 
 
 @functools.cache

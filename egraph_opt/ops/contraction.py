@@ -71,6 +71,7 @@ captured(
     "fft",
     ((TensorType((2, 8), "complex64"),), {"fft_type": lax.FftType.FFT, "fft_lengths": (8,)}),
     ((f32(2, 8),), {"fft_type": lax.FftType.RFFT, "fft_lengths": (8,)}),
+    ((TensorType((2, 8), "complex64"),), {"fft_type": lax.FftType.IFFT, "fft_lengths": (8,)}),
     page="https://docs.jax.dev/en/latest/jax.lax.html",
     flops=_fft_flops,
     traits=(Trait.LINEAR, Trait.EXPENSIVE),

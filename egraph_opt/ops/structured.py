@@ -82,11 +82,12 @@ def circulant_product(c: Any, x: Any, *, inverse: bool) -> Any:
     return jnp.fft.irfft(b / a if inverse else a * b, n, axis=-2).astype(x.dtype)
 
 
-def segment_sum(x: Any, ids: Any, *, size: int) -> Any:
-    """Row ``i`` of the result is the sum of the rows of ``x`` whose id is ``i``; other ids are left out."""
+def segment_sum(x: Any, ids: Any, *, size: int, clips: bool) -> Any:
+    """Row ``i`` of the result is the sum of the rows of ``x`` whose id is ``i``; other ids are left out, or clipped."""
     numbers = lax.ScatterDimensionNumbers(tuple(range(1, x.ndim)), (0,), (0,))
     zeros = jnp.zeros((size, *x.shape[1:]), x.dtype)
-    return lax.scatter_add(zeros, ids[:, None], x, numbers, mode=lax.GatherScatterMode.FILL_OR_DROP)
+    mode = lax.GatherScatterMode.CLIP if clips else lax.GatherScatterMode.FILL_OR_DROP
+    return lax.scatter_add(zeros, ids[:, None], x, numbers, mode=mode)
 
 
 def _product_type(name: str, types: Types, square: bool = True) -> tuple[TensorType, ...]:
@@ -132,7 +133,7 @@ def _circulant_type(types: Types, *, inverse: bool) -> tuple[TensorType, ...]:
     return (x.strong(),)
 
 
-def _segment_type(types: Types, *, size: int) -> tuple[TensorType, ...]:
+def _segment_type(types: Types, *, size: int, clips: bool) -> tuple[TensorType, ...]:
     check_count("segment_sum", types, 2)
     check_kind("segment_sum", types[1:], "iu")
     if types[0].rank < 1 or types[1].shape != types[0].shape[:1]:
@@ -173,7 +174,7 @@ def _banded_flops(types: Types, results: Types, *, lower: int, upper: int) -> fl
 def _circulant_flops(types: Types, results: Types, *, inverse: bool) -> float:
     n = types[0].shape[-1]
     transforms = (types[0].size + 2 * types[1].size) / max(n, 1)
-    return 2.5 * transforms * n * math.log2(max(2, n)) + 3.0 * types[1].size
+    return 5.0 * transforms * n * math.log2(max(2, n)) + 3.0 * types[1].size
 
 
 _LOWER = (("lower", True),)
@@ -252,12 +253,15 @@ define(
     Op(
         name="segment_sum",
         arity=2,
-        attrs=("size",),
+        attrs=("size", "clips"),
         infer=_segment_type,
         lower=segment_sum,
-        flops=lambda types, results, *, size: float(types[0].size),
+        flops=lambda types, results, *, size, clips: float(types[0].size),
         traits=EXPENSIVE,
-        examples=(Example((f32(5, 3), i32(5)), (("size", 4),)), Example((f32(7), i32(7)), (("size", 3),))),
+        examples=(
+            Example((f32(5, 3), i32(5)), (("size", 4), ("clips", False))),
+            Example((f32(7), i32(7)), (("size", 3), ("clips", True))),
+        ),
         source="https://docs.jax.dev/en/latest/_autosummary/jax.ops.segment_sum.html",
         doc="rows added up by id",
     )
