@@ -239,6 +239,7 @@ def gaussian_process_hand(K, y):
 
 
 def woodbury(d, U, x):
+    d = assume(d, "positive")
     return inv(jnp.diag(d) + U @ U.T) @ x
 
 
@@ -250,6 +251,7 @@ def woodbury_hand(d, U, x):
 
 
 def determinant_lemma(d, U):
+    d = assume(d, "positive")
     return slogdet(jnp.diag(d) + U @ U.T)[1]
 
 

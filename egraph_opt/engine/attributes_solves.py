@@ -9,6 +9,7 @@ from egraph_opt.engine.attributes import AttributeFunction, Result, ship
 from egraph_opt.engine.words import attribute_text, parse_constant
 from egraph_opt.ir import solves
 from egraph_opt.ir.attrs import parse_attrs
+from egraph_opt.ir.emit import is_scale
 from egraph_opt.ir.reshapes import parse_shape
 from egraph_opt.ir.spec import LETTERS, Spec, canonical, identity
 
@@ -108,6 +109,15 @@ def _identity(spec: str, attrs: str, constant: str, right: str) -> Result:
     return _multiple(parse_constant(constant)[1], found[1], right).get("multiple")
 
 
+def _constant_factor(spec: str, position: int, constant: str) -> Result:
+    """The multiple that a product with a number is."""
+    parsed = Spec.parse(spec)
+    dtype, value = parse_constant(constant)
+    if not isinstance(value, int | float) or not is_scale(value, dtype) or float(value) == 0:
+        return None
+    return canonical([parsed.inputs[1 - position]], parsed.output, parsed.sizes, value)
+
+
 def _transposed(attrs: str) -> Result:
     kind, transposed = kind_of(attrs)
     return solve_text(kind, not transposed)
@@ -204,6 +214,9 @@ ship(
         ("",),
         _identity,
         "the multiple that solves with a constant times the identity matrix",
+    ),
+    AttributeFunction(
+        "constant-factor", (_S, _I, _S), ("",), _constant_factor, "multiple of one operand, for a number at a place"
     ),
     AttributeFunction("transposed-system", (_S,), ("",), _transposed, "attributes of the solve with the transpose"),
     AttributeFunction("identity-matrix", (_S,), ("",), _identity_matrix, "spec of an identity matrix of a shape"),
