@@ -92,6 +92,21 @@ class Candidate:
     fired: Mapping[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One change of the whole program before the e-graph.
+
+    Args:
+        passes: names of what was of use; ``("body",)`` where bodies of control flow were searched.
+        before: the program.
+        after: an equal one.
+    """
+
+    passes: tuple[str, ...]
+    before: Graph
+    after: Graph
+
+
 @dataclass(slots=True)
 class Search:
     """What a search found.
@@ -103,6 +118,7 @@ class Search:
         extraction: the outermost extraction.
         seconds: by stage: "normalise", "saturate", "extract", "decode", "bodies".
         notes: what was given up, in plain words.
+        stages: how the program changed before the e-graph, adjoints aside.
     """
 
     before: Graph
@@ -111,6 +127,12 @@ class Search:
     extraction: Extraction | None = None
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     notes: list[str] = field(default_factory=list)
+    stages: list[Stage] = field(default_factory=list)
+
+    def note(self, passes: Collection[str], before: Graph, after: Graph) -> None:
+        """Remember a stage."""
+        if after != before:
+            self.stages.append(Stage(tuple(passes), before, after))
 
 
 def search(
@@ -132,11 +154,15 @@ def search(
     start = time.perf_counter()
     found = Search(graph, [])
     graph = normalise(graph, options.numerics)
-    graph, read = _narrowed(graph, options)
+    plain, (graph, read) = graph, _narrowed(graph, options)
+    found.note(read, plain, graph)
     found.seconds["normalise"] = time.perf_counter() - start
-    graph, looped = improved(graph, options.numerics, options.cost)
-    graph, bodies = _bodies(graph, options, found)
-    graph, again = improved(graph, options.numerics, options.cost)
+    plain, (graph, looped) = graph, improved(graph, options.numerics, options.cost)
+    found.note(looped, plain, graph)
+    plain, (graph, bodies) = graph, _bodies(graph, options, found)
+    found.note(("body",), plain, graph)
+    plain, (graph, again) = graph, improved(graph, options.numerics, options.cost)
+    found.note(again, plain, graph)
     bodies += read + looped + again
     fixed = frozenset(frozen)
     steady = frozenset(invariant)

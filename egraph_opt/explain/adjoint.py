@@ -30,7 +30,7 @@ def adjoint_steps(
     if any(True for _ in before.subgraphs()):
         return None
     table = evidence.table
-    plain, _ = _normal_form(before, terms, evidence, numerics)
+    plain, _ = normal_form(before, terms, evidence, numerics)
     steps: list[Merged] = []
     adjoint_form(plain, numerics, price, steps)
     if not steps:
@@ -44,7 +44,7 @@ def adjoint_steps(
     for left, right in merged.equal:
         evidence.add(Equation("normal-form", made[left], made[right]))
     built = merged.build()
-    return _normal_form(built, table.graph(built), evidence, numerics)
+    return normal_form(built, table.graph(built), evidence, numerics)
 
 
 def normal_forms(
@@ -60,7 +60,7 @@ def normal_forms(
         became.append(term)
 
 
-def _normal_form(graph: Graph, terms: Sequence[int], evidence: Evidence, numerics: Numerics) -> tuple[Graph, list[int]]:
+def normal_form(graph: Graph, terms: Sequence[int], evidence: Evidence, numerics: Numerics) -> tuple[Graph, list[int]]:
     """The program in normal form, joined with the program."""
     emitter, place = emitted(graph, numerics)
     image: list[int] = []

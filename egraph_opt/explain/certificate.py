@@ -11,7 +11,8 @@ from egraph_opt.engine.sexpr import Expr, Form
 from egraph_opt.engine.words import words
 from egraph_opt.explain.checker import CertificateError, Terms, check, digest, verify
 from egraph_opt.explain.evidence import Equation, Evidence, conditions
-from egraph_opt.explain.terms import TermTable
+from egraph_opt.explain.terms import TermTable, body_rows, graphs_of
+from egraph_opt.ir import Graph
 from egraph_opt.ops import get_op
 
 Certificate = dict[str, Any]
@@ -40,8 +41,11 @@ def certificate(
     place = {t: n for n, t in enumerate(numbers)}
     table = evidence.table.json(numbers)
     terms = Terms(table)
+    told_bodies = [body_rows(graph) for graph in _bodies(evidence.table, numbers)]
+    terms.bodies = {"; ".join(map(Terms(rows).names.__getitem__, ends)): (rows, ends) for rows, ends in told_bodies}
     made: Certificate = {
         "terms": table,
+        "bodies": told_bodies,
         "before": [place[t] for t in ends[0]],
         "after": [place[t] for t in ends[1]],
         "rules": {e.rule.name: told(e.rule) for e in equations if e.rule is not None},
@@ -50,6 +54,18 @@ def certificate(
     made["digest"] = digest(made)
     check(made)
     return made, place
+
+
+def _bodies(table: TermTable, numbers: Sequence[int]) -> list[Graph]:
+    """Bodies of the control flow among some terms, and of that in them, where they can be run for their values."""
+    found: dict[Graph, None] = {}
+    stack = [body for text, body in table.bodies.items() if any(text in table.rows[t].attrs for t in numbers)]
+    while stack:
+        graph = stack.pop()
+        if graph not in found and not graph.effects:
+            found[graph] = None
+            stack += [body for node in graph.nodes for body in graphs_of(node)]
+    return [*found]
 
 
 def told(rule: Rule) -> list[Any]:
@@ -93,12 +109,14 @@ def _step(table: TermTable, terms: Terms, number: int, equation: Equation, place
     """A step as the certificate tells it."""
     alone, shared = table.apart(equation.left, equation.right)
     kind = equation.kind
-    if kind not in ("rule", "body"):
+    if kind not in ("rule", "body", "pass"):
         kind = "sum" if any(table.rows[t].op == "add" for t in alone) else "normal-form"
     step: dict[str, Any] = {"number": number, "kind": kind}
     step |= {"left": place[equation.left], "right": place[equation.right]}
     if kind == "body":
         return step | {"certificates": list(equation.certificates)}
+    if kind == "pass":
+        step["passes"] = list(equation.passes)
     given = [sorted(place[t] for t in shared)]
     if equation.rule is not None:
         *patterns, needed = told(equation.rule)

@@ -10,6 +10,7 @@ from pathlib import PurePath
 
 import jax
 
+from egraph_opt import loops, reads
 from egraph_opt.cost import cost_model, count_node
 from egraph_opt.engine import Rule
 from egraph_opt.explain.congruence import Congruence
@@ -26,6 +27,8 @@ LAWS = {
     "sum": "a sum is collected or factored",
     "normal-form": "the same, written in normal form",
     "body": "the body of a loop or branch is replaced by an equal one",
+    **loops.LAWS,
+    **reads.LAWS,
 }
 LONGEST = 160
 
@@ -191,8 +194,8 @@ class _Reader:
         ]
         return Step(
             number,
-            step.get("rule", step["kind"]),
-            rule.law if rule else LAWS.get(step["kind"], ""),
+            step.get("rule", ", ".join(step.get("passes", [step["kind"]]))),
+            rule.law if rule else "; ".join(LAWS.get(name, "") for name in step.get("passes", [step["kind"]])),
             f"{PurePath(rule.path).name}:{rule.line}" if rule else "",
             self.lines_of(step["left"]),
             _short(self.text(step["left"], held)),

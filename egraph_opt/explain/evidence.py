@@ -30,12 +30,13 @@ class Equation:
     """Two terms that are equal, and why.
 
     Args:
-        kind: "rule", "sum", "normal-form" or "body".
+        kind: "rule", "sum", "normal-form", "body" or "pass".
         left: the term as it was.
         right: the term as it became.
         rule: the rule, for that kind.
         bindings: what its variables stand for: a term, or the text of an attribute.
         certificates: of the bodies, for that kind.
+        passes: what was done, for that kind.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Equation:
     rule: Rule | None = None
     bindings: Mapping[str, Binding] = field(default_factory=dict)
     certificates: tuple[Any, ...] = ()
+    passes: tuple[str, ...] = ()
 
 
 class Evidence:

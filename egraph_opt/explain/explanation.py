@@ -118,6 +118,7 @@ def explain(result: Result, seconds: float = 60.0) -> Explanation:
         seconds,
         likely=frozenset(result.report.rules_fired),
         price=_price(result) if LAWS.keys() & result.report.rules_fired.keys() else None,
+        stages=tuple(result.search.stages),
     )
     return Explanation(result, prove(result.before, result.after, effort, result.convention.frozen_positions))
 

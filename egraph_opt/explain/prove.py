@@ -13,20 +13,27 @@ from egraph_opt.engine.record import RecordedSaturation
 from egraph_opt.engine.rule import base_name
 from egraph_opt.engine.saturate import DELETING
 from egraph_opt.errors import EngineError
-from egraph_opt.explain.adjoint import adjoint_steps, normal_forms
+from egraph_opt.explain.adjoint import adjoint_steps, normal_form, normal_forms
 from egraph_opt.explain.certificate import Certificate, certificate
 from egraph_opt.explain.checker import CertificateError
 from egraph_opt.explain.congruence import Congruence
 from egraph_opt.explain.evidence import Equation, Evidence
 from egraph_opt.explain.laws import apply_laws
 from egraph_opt.explain.sums import join_sums
-from egraph_opt.explain.terms import TermTable
+from egraph_opt.explain.terms import TermTable, graphs_of
 from egraph_opt.ir import Builder, Graph, Node
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.normalise import emitted
+from egraph_opt.search import Stage
 
 MORE_ITERATIONS = 4
 """Iterations beyond those of the search: the result has to meet the original in the explaining saturation."""
+
+BODY = ("body",)
+"""Stage in which the search looked into bodies of control flow."""
+
+BODY_SHARE = 0.2
+"""Of the time, for the proof of one body."""
 
 FIRST_SHARE = 0.5
 """Of the time, for the search with the likely rules."""
@@ -44,6 +51,7 @@ class Effort:
         seconds: wall clock of the explaining saturation, and of making the proof shorter [s].
         nodes: e-nodes of the explaining saturation.
         price: of a program as the search saw it, where it began with adjoints.
+        stages: changes of the whole program that came first.
     """
 
     rules: RuleSet
@@ -53,6 +61,7 @@ class Effort:
     nodes: int = 30_000
     likely: frozenset[str] = frozenset()
     price: Callable[[Graph], float] | None = None
+    stages: tuple[Stage, ...] = ()
 
     def attempts(self) -> Iterator[Effort]:
         """Efforts one after the other, until one of them is enough."""
@@ -87,7 +96,7 @@ def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] =
         effort: rules and limits.
         frozen: input positions whose values stay the same between calls.
     """
-    roots = [[*graph.outputs, *graph.effects] for graph in (before, after)]
+    roots = [_roots(graph) for graph in (before, after)]
     if before.input_types != after.input_types or len(roots[0]) != len(roots[1]):
         return Proof(None, "the programs have other inputs or results")
     for attempt in effort.attempts():
@@ -95,9 +104,9 @@ def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] =
         written = [evidence.table.graph(graph) for graph in (before, after)]
         ends = [[place[n] for n in r] for place, r in zip(written, roots, strict=True)]
         evidence.goals = list(zip(*ends, strict=True))
-        start, terms = before, written[0]
+        start, terms = _after_passes(before, written[0], evidence, effort)
         if effort.price is not None:
-            start, terms = adjoint_steps(before, terms, evidence, effort.numerics, effort.price) or (start, terms)
+            start, terms = adjoint_steps(start, terms, evidence, effort.numerics, effort.price) or (start, terms)
         both = _both(start, after, [terms, written[1]], evidence, effort)
         reason = ""
         if not evidence.done():
@@ -121,6 +130,46 @@ def prove(before: Graph, after: Graph, effort: Effort, frozen: Collection[int] =
         if t in place:
             nodes.setdefault(place[t], []).append(n)
     return Proof(made, nodes=nodes)
+
+
+def _after_passes(before: Graph, terms: list[int], evidence: Evidence, effort: Effort) -> tuple[Graph, list[int]]:
+    """The program after the passes of the search, and the terms of its nodes, joined with the original."""
+    if not effort.stages:
+        return before, terms
+    graph, written = normal_form(before, terms, evidence, effort.numerics)
+    inner = replace(effort, stages=(), price=None, seconds=BODY_SHARE * effort.seconds)
+    known: dict[tuple[Graph, Graph], Proof] = {}
+    for stage in effort.stages:
+        if stage.before != graph:  # the search had another program: the e-graph is asked alone
+            return before, terms
+        after = evidence.table.graph(stage.after)
+        if stage.passes == BODY:
+            written = _bodies_changed(stage, evidence, inner, known)
+        for n, q in zip(_roots(graph), _roots(stage.after), strict=True):
+            evidence.add(Equation("pass", written[n], after[q], passes=stage.passes))
+        graph, written = stage.after, after
+    return graph, written
+
+
+def _bodies_changed(
+    stage: Stage, evidence: Evidence, effort: Effort, known: dict[tuple[Graph, Graph], Proof]
+) -> list[int]:
+    """Terms of a program's nodes where bodies that are proven equal took the place of its own."""
+    made: list[int] = []
+    for node in stage.before.nodes:
+        args = [made[q] for q in node.operands]
+        term = evidence.table.node(node, args)
+        changed = _with_bodies_of(node, stage.after, known, effort)
+        if changed is not None:
+            other = evidence.table.node(changed[0], args)
+            evidence.add(Equation("body", term, other, certificates=changed[1]))
+            term = other
+        made.append(term)
+    return made
+
+
+def _roots(graph: Graph) -> list[int]:
+    return [*graph.outputs, *graph.effects]
 
 
 class _Goals(Evidence):
@@ -165,23 +214,21 @@ def _both(before: Graph, after: Graph, written: Sequence[Sequence[int]], evidenc
             image.append(term)
         normal_forms(graph, place, image, terms, evidence)
         roots += [made[place[n]] for n in (*graph.outputs, *graph.effects)]
+    for t, row in enumerate(table.rows):
+        if row.op == "assume":  # a statement, and the tensor it is about
+            evidence.add(Equation("normal-form", t, row.args[0]))
     return builder.build(roots)
-
-
-def _graphs(node: Node) -> list[Graph]:
-    values = [item for _, value in node.attrs for item in (value if type(value) is tuple else (value,))]
-    return [value for value in values if isinstance(value, Graph)]
 
 
 def _with_bodies_of(
     node: Node, after: Graph, known: dict[tuple[Graph, Graph], Proof], effort: Effort
 ) -> tuple[Node, tuple[Certificate, ...]] | None:
     """The node with the bodies of a node of ``after``, if those are others and proven equal, and the proofs."""
-    mine = _graphs(node)
+    mine = graphs_of(node)
     if not mine:
         return None
     for other in after.nodes:
-        theirs = _graphs(other)
+        theirs = graphs_of(other)
         same = other.op == node.op and other.types == node.types and len(theirs) == len(mine)
         if not same or [k for k, v in node.attrs if not _holds(v)] != [k for k, v in other.attrs if not _holds(v)]:
             continue

@@ -30,6 +30,7 @@ class TermTable:
 
     def __init__(self) -> None:
         self.rows: list[Term] = []
+        self.bodies: dict[str, Graph] = {}
         self._known: dict[Term, int] = {}
 
     def add(self, op: str, attrs: str, args: Iterable[int], types: Iterable[TensorType]) -> int:
@@ -42,6 +43,8 @@ class TermTable:
 
     def node(self, node: Node, args: Sequence[int]) -> int:
         """A Graph node with other operands."""
+        for body in graphs_of(node):
+            self.bodies.setdefault("; ".join(program_names(body)), body)
         return self.add(node.op, attribute_text(node), args, node.types)
 
     def graph(self, graph: Graph) -> list[int]:
@@ -85,13 +88,26 @@ class TermTable:
         return [[r.op, r.attrs, [place[a] for a in r.args], list(map(type_text, r.types))] for r in rows]
 
 
+def graphs_of(node: Node) -> list[Graph]:
+    """Bodies of a control-flow node."""
+    values = [item for _, value in node.attrs for item in (value if type(value) is tuple else (value,))]
+    return [value for value in values if isinstance(value, Graph)]
+
+
+def body_rows(graph: Graph) -> list[Any]:
+    """A body as a certificate tells it: rows of all its terms, its results."""
+    table = TermTable()
+    place = table.graph(graph)
+    return [table.json(range(len(table.rows))), [place[n] for n in graph.outputs]]
+
+
 def type_text(kind: TensorType) -> str:
     """``float32[4,5]``."""
     return f"{kind.dtype}[{','.join(map(str, kind.shape))}]"
 
 
 def attribute_text(node: Node) -> str:
-    """Attributes as rules and certificates spell them; bodies of control flow are named between braces."""
+    """Attributes as rules and certificates spell them; a body is told as ``{types of inputs: results}``."""
     if node.op == "einsum":
         return str(node.attr("spec"))
     if node.op == "reshape":
@@ -103,7 +119,8 @@ def attribute_text(node: Node) -> str:
 
 def _value(value: Any) -> str:
     if isinstance(value, Graph):
-        return "{" + "; ".join(program_names(value)) + "}"
+        kinds = ", ".join(type_text(kind.strong()) for kind in value.input_types)
+        return f"{{{kinds}: {'; '.join(program_names(value))}}}"
     if type(value) is tuple and any(isinstance(item, Graph) for item in value):
         return f"({', '.join(map(_value, value))})"
     return format_attr(value)
