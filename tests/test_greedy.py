@@ -9,7 +9,7 @@ from egraph_opt.bench.suites import select
 OPTIONS = BenchOptions(against=("greedy",), flops=True, budget=20.0)
 
 STUCK = {
-    "algebra/(A-UU')x": 5.0,
+    "algebra/(A-UU')x": 3.0,
     "algebra/(A+UV')B": 5.0,
     "algebra/Jv": 20.0,
     "algebra/vJ": 20.0,

@@ -127,13 +127,13 @@ class Polynomials:
         for _, _, words in found:  # where all axes of a product can differ, what is equal is so at any size
             most |= Counter(n for n, _ in {axis for _, index in words for axis in index})
         for side, factor, words in found:
-            place, operands = dict[Any, int](), list[Any]()
+            place, operands = dict[Any, int]({None: 0}), list[Any]()  # an axis that all have: no value is without axes
             for t, index in words:
                 shape = [min(n, max(2, most[n])) for n, _ in index]
                 require(math.prod(shape) <= MOST, "products of too many axes", ArithmeticError)
                 values = np.ones(shape, int) if t < 0 else random.integers(1, 2**30, shape)
                 values = drawn.setdefault(t, np.array(values, object))
-                operands += [values, [place.setdefault(axis, len(place)) for axis in index]]
+                operands += [values[None], [0, *(place.setdefault(axis, len(place)) for axis in index)]]
             values = np.einsum(*operands, [*dict.fromkeys(operands[1])], optimize="greedy")
             key = (*operands[1], "at", *np.ravel(values))
             total[side, key] += factor

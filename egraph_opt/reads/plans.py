@@ -12,7 +12,7 @@ from egraph_opt.ir.graph import Attrs
 from egraph_opt.ir.slices import Range, parse_slice, slice_of_reshape, slice_text
 from egraph_opt.ir.spec import canonical
 from egraph_opt.ops import Trait, get_op
-from egraph_opt.reads.region import Part, Read, Region, dense, last, ranges, shape_of, whole
+from egraph_opt.reads.region import Part, Read, Region, dense, is_whole, last, ranges, shape_of, whole
 
 Types = Sequence[TensorType]
 Make = Callable[[Emitter, Sequence[int]], int]
@@ -60,6 +60,13 @@ def _elementwise(node: Node, types: Types, region: Region) -> Plan:
 
 def _add(node: Node, types: Types, region: Region) -> Plan:
     return Plan(region, (region,) * len(types), lambda emitter, operands: emitter.sum_of(operands, node.sources))
+
+
+def _assume(node: Node, types: Types, region: Region) -> Plan:
+    """What is stated of matrices holds for each of them, but not for a part of one."""
+    if is_whole(region[-2:], node.type.shape[-2:]):
+        return _elementwise(node, types, region)
+    return Plan(region, (region,), lambda emitter, operands: operands[0])
 
 
 def _einsum(node: Node, types: Types, region: Region) -> Plan | None:
@@ -312,6 +319,7 @@ def _again(node: Node, region: Region) -> Make:
 
 _PLANS: dict[str, Callable[[Node, Types, Region], Plan | None]] = {
     "add": _add,
+    "assume": _assume,
     "einsum": _einsum,
     "reshape": _reshape,
     "slice": _slice,
