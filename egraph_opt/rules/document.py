@@ -25,8 +25,8 @@ program, drawn at random; `→` stands between what it matched and what it made 
 """
 
 
-def page(rules: RuleSet | None = None) -> str:
-    """Text of the page."""
+def page(rules: RuleSet | None = None, examples: bool = True) -> str:
+    """Text of the page; without examples it takes no time."""
     chosen = rules or RuleSet.shipped()
     parts = [_HEAD.rstrip()]
     for path, group in groupby(chosen, key=lambda rule: rule.path):
@@ -39,7 +39,7 @@ def page(rules: RuleSet | None = None) -> str:
             "| rule | law | class | example |",
             "|---|---|---|---|",
         ]
-        parts += [_row(rule, members) for rule, members in _families(list(group))]
+        parts += [_row(rule, members, examples) for rule, members in _families(list(group))]
     return "\n".join(parts) + "\n"
 
 
@@ -66,7 +66,7 @@ def _families(rules: list[Rule]) -> Iterator[tuple[Rule, list[Rule]]]:
             yield rule, [other for other in rules if other.notes.get("family") == family]
 
 
-def _row(rule: Rule, members: list[Rule]) -> str:
+def _row(rule: Rule, members: list[Rule], examples: bool) -> str:
     family = rule.notes.get("family")
     place = f"[{Path(rule.path).name}:{rule.line}](../rules/{Path(rule.path).name}#L{rule.line})"
     name = f"`{family or rule.name}`<br>{place}"
@@ -77,7 +77,7 @@ def _row(rule: Rule, members: list[Rule]) -> str:
         law = f"{law.rstrip('.')}. A family of {len(members)}: {names}."
     if "off" in rule.notes:
         law += f" Off: {rule.notes['off']}"
-    shown = example(rule)
+    shown = example(rule) if examples else None
     text = f"`{shown.before}` → `{shown.after}`" if shown else "none found"
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in (name, law, rule.numerics.name.lower(), text)) + " |"
 

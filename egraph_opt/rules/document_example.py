@@ -33,7 +33,7 @@ from egraph_opt.rules.check.run import helpers
 from egraph_opt.rules.check.trial import build
 from egraph_opt.rules.suggest.rules import plain
 
-DRAWS = 36
+ROUNDS, DRAWS = 4, 36
 TRIES = 4_000
 TRIED = 12
 """Instances that are run at once, the plainest first, until the rule does something worth showing."""
@@ -73,13 +73,14 @@ class RuleExample:
 def example(rule: Rule) -> RuleExample | None:
     """An example of a rule; None where the engine matches it in none of the programs tried."""
     rng = random.Random(zlib.crc32(rule.name.encode()))
-    instances, _ = draw_instances(read_premises(rule), rng, DRAWS, TRIES, small=True, dtypes=["float32"])
-    instances.sort(key=_plainness)
-    for start in range(0, len(instances), TRIED):
-        cases = [Case(instance, {}, Style.PLAIN) for instance in instances[start : start + TRIED]]
-        found = min(_examples(rule, cases), key=lambda one: one.order, default=None)
-        if found is not None:
-            return found
+    for _ in range(ROUNDS):
+        instances, _ = draw_instances(read_premises(rule), rng, DRAWS, TRIES, small=True, dtypes=["float32"])
+        instances.sort(key=_plainness)
+        for start in range(0, len(instances), TRIED):
+            cases = [Case(instance, {}, Style.PLAIN) for instance in instances[start : start + TRIED]]
+            found = min(_examples(rule, cases), key=lambda one: one.order, default=None)
+            if found is not None:
+                return found
     return None
 
 
