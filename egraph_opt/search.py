@@ -28,6 +28,9 @@ from egraph_opt.loops import improved
 from egraph_opt.normalise import normalise
 from egraph_opt.reads import folded, narrowed
 
+LOOP = ("loop",)
+"""What a stage is called in which loops were written in another form alone."""
+
 WHILE_TRIPS = 10.0
 """Trips that a ``while`` of unknown length is priced with."""
 
@@ -158,11 +161,11 @@ def search(
     found.note(read, plain, graph)
     found.seconds["normalise"] = time.perf_counter() - start
     plain, (graph, looped) = graph, improved(graph, options.numerics, options.cost)
-    found.note(looped, plain, graph)
+    found.note(looped or LOOP, plain, graph)
     plain, (graph, bodies) = graph, _bodies(graph, options, found)
     found.note(("body",), plain, graph)
     plain, (graph, again) = graph, improved(graph, options.numerics, options.cost)
-    found.note(again, plain, graph)
+    found.note(again or LOOP, plain, graph)
     bodies += read + looped + again
     fixed = frozenset(frozen)
     steady = frozenset(invariant)

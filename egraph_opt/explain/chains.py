@@ -27,6 +27,7 @@ LAWS = {
     "sum": "a sum is collected or factored",
     "normal-form": "the same, written in normal form",
     "body": "the body of a loop or branch is replaced by an equal one",
+    "loop": "loops and branches are written in another form",
     **loops.LAWS,
     **reads.LAWS,
 }
