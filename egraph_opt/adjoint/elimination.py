@@ -14,8 +14,9 @@ import heapq
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from egraph_opt.adjoint.merging import Merged, reach
+from egraph_opt.adjoint.merging import Merged
 from egraph_opt.ir.spec import LETTERS, Spec, canonical
+from egraph_opt.ir.walk import ancestors
 
 CHEAPER = 8.0
 """An adjoint that is not there yet must cost so many times less than the product that it saves."""
@@ -53,7 +54,7 @@ class Elimination:
         self._emitter, self._expensive, self._prove = merged.emitter, expensive, prove
         self._above = self._users_of(result)
         # What others need is computed anyway.
-        self._kept = reach(self._emitter, merged.roots, stop={result}) - {result}
+        self._kept = ancestors(self._emitter, merged.roots, stop={result}) - {result}
         self._avoidable: dict[int, bool] = {}
         self._size: dict[int, int] = {}
         self._output = tuple(self._letter(n) for n in self._emitter.type(result).shape)
@@ -165,12 +166,12 @@ class Elimination:
 
     def _is_apart(self, n: int) -> bool:
         """Whether a node needs neither the result nor what is avoided."""
-        below = reach(self._emitter, [n])
+        below = ancestors(self._emitter, [n])
         return below.isdisjoint(self.avoided) and below.isdisjoint(self._above)
 
     def _keep(self, *numbers: int) -> None:
         """These nodes are computed, whatever becomes of the rest."""
-        new = reach(self._emitter, numbers, stop=self._kept) - self._kept
+        new = ancestors(self._emitter, numbers, stop=self._kept) - self._kept
         if new:
             self._kept |= new
             self._avoidable.clear()

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from egraph_opt.adjoint.known import Known
@@ -101,19 +101,6 @@ def is_sum_or_product(node: Node) -> bool:
     return node.op == "add" or (
         node.op == "einsum" and (len(node.operands) == 2 or bool(Spec.parse(node.attr("spec")).summed))
     )
-
-
-def reach(emitter: Emitter, roots: Iterable[int], stop: Collection[int] = ()) -> set[int]:
-    """Nodes that the roots need, those included at which the walk stops."""
-    seen: set[int] = set()
-    stack = list(roots)
-    while stack:
-        n = stack.pop()
-        if n not in seen:
-            seen.add(n)
-            if n not in stop:
-                stack += emitter.nodes[n].operands
-    return seen
 
 
 def _before_product(merged: Merged, number: int) -> int:

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable
 
 from egraph_opt.adjoint.elimination import Elimination
-from egraph_opt.adjoint.merging import Merged, is_sum_or_product, merge, reach
+from egraph_opt.adjoint.merging import Merged, is_sum_or_product, merge
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import Spec
+from egraph_opt.ir.walk import ancestors
 from egraph_opt.normalise import normalise
 
 LARGEST = 1_500
@@ -83,7 +84,7 @@ def _round(
 ) -> tuple[Graph, float, int] | None:
     """Write one result differently: the program, its price, the products avoided; None where nothing gains."""
     emitter = merged.emitter
-    live = reach(emitter, merged.roots)
+    live = ancestors(emitter, merged.roots)
     specs = {n: Spec.parse(emitter.nodes[n].attr("spec")) for n in sorted(live) if emitter.nodes[n].op == "einsum"}
     expensive = WORTH * max((spec.flops for spec in specs.values()), default=0.0)
     results = [n for n, s in specs.items() if s.summed and 4 * s.count(s.output) <= max(map(s.count, s.inputs))]
@@ -100,7 +101,7 @@ def _round(
             cost = price(graph)
             if cost < bound:
                 merged.equal.append((result, other))
-                for n in sorted(reach(emitter, merged.roots) - live):
+                for n in sorted(ancestors(emitter, merged.roots) - live):
                     if is_sum_or_product(emitter.nodes[n]):
                         merged.known.add(n)
                 return graph, cost, len(elimination.avoided)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from egraph_opt.engine import Rule
@@ -40,12 +40,11 @@ def certificate(
     numbers = evidence.table.reach([*(t for end in ends for t in end), *sides, *bound])
     place = {t: n for n, t in enumerate(numbers)}
     table = evidence.table.json(numbers)
-    terms = Terms(table)
-    told_bodies = [body_rows(graph) for graph in _bodies(evidence.table, numbers)]
-    terms.bodies = {"; ".join(map(Terms(rows).names.__getitem__, ends)): (rows, ends) for rows, ends in told_bodies}
+    bodies = [body_rows(graph) for graph in _bodies(evidence.table, numbers)]
+    terms = Terms(table, bodies)
     made: Certificate = {
         "terms": table,
-        "bodies": told_bodies,
+        "bodies": bodies,
         "before": [place[t] for t in ends[0]],
         "after": [place[t] for t in ends[1]],
         "rules": {e.rule.name: told(e.rule) for e in equations if e.rule is not None},
@@ -129,7 +128,8 @@ def _step(table: TermTable, terms: Terms, number: int, equation: Equation, place
             t for side, p in zip((step["left"], step["right"]), patterns, strict=True) for t in _opened(terms, side, p)
         }
         given.insert(0, sorted({t for v in _variables(patterns) if isinstance(t := bound[v], int)} - opened))
-    return step | {"given": _leaves(terms, (step["left"], step["right"]), given)}
+    opens = len(table.reach([equation.left, equation.right])) <= MOST_OPENED
+    return step | {"given": _leaves(terms, (step["left"], step["right"]), given, opens)}
 
 
 def _variables(patterns: Sequence[Any]) -> set[str]:
@@ -145,23 +145,12 @@ def _opened(terms: Terms, t: int, pattern: Any) -> Iterator[int]:
             yield from _opened(terms, a, inner)
 
 
-def _leaves(terms: Terms, sides: tuple[int, int], choices: Sequence[list[int]]) -> list[int]:
-    """The terms whatever which two sides are equal: the first choice that holds, or else the inputs."""
+def _leaves(terms: Terms, sides: tuple[int, int], choices: Sequence[list[int]], opens: bool) -> list[int]:
+    """The terms whatever which two sides are equal: the first choice that holds, or else the inputs if it ``opens``."""
     for given in choices:
         try:
             verify(terms, {}, {"kind": "sum", "left": sides[0], "right": sides[1], "given": given}, "")
         except CertificateError:
             continue
         return given
-    return [] if len(_reach(terms, sides)) <= MOST_OPENED else choices[0]
-
-
-def _reach(terms: Terms, roots: Collection[int]) -> set[int]:
-    seen: set[int] = set()
-    stack = [*roots]
-    while stack:
-        t = stack.pop()
-        if t not in seen:
-            seen.add(t)
-            stack += terms.rows[t][2]
-    return seen
+    return [] if opens else choices[0]

@@ -143,14 +143,7 @@ class _Reader:
 
     def reach(self, t: int) -> set[int]:
         """A term and all that it holds."""
-        seen: set[int] = set()
-        stack = [t]
-        while stack:
-            t = stack.pop()
-            if t not in seen:
-                seen.add(t)
-                stack += self.table.rows[t].args
-        return seen
+        return set(self.table.reach([t]))
 
     def text(self, t: int, held: set[int], top: bool = True) -> str:
         """A term in one line; what is held is named only."""

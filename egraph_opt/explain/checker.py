@@ -36,8 +36,9 @@ def digest(told: Any) -> str:
 class Terms:
     """Rows of operation, attributes, operands, types of the results; operands stand before their readers."""
 
-    def __init__(self, rows: Any) -> None:
-        self.rows, self.names, self.kinds, self.bodies = rows, list[str](), list[Any](), dict[str, Any]()
+    def __init__(self, rows: Any, bodies: Any = ()) -> None:
+        self.rows, self.names, self.kinds = rows, list[str](), list[tuple[str, list[int]]]()
+        self.bodies = {"; ".join(map(Terms(r).names.__getitem__, t)): (r, t) for r, t in bodies}
         for n, (op, attrs, args, types) in enumerate(rows):
             require(all(type(a) is int and 0 <= a < n for a in args), f"term {n}: an operand does not stand before it")
             ((dtype, sizes),) = re.findall(r"^([^[]+)\[([\d,]*)\]$", [*types, "none[]"][0])
@@ -146,8 +147,7 @@ def check(certificate: Any) -> int:
     try:
         told = {name: part for name, part in certificate.items() if name != "digest"}
         require(certificate["digest"] == digest(told), "it was changed: its digest is another one")
-        terms = Terms(told["terms"])
-        terms.bodies = {"; ".join(map(Terms(r).names.__getitem__, t)): (r, t) for r, t in told.get("bodies", [])}
+        terms = Terms(told["terms"], told.get("bodies", []))
         for step in told["steps"]:
             verify(terms, told["rules"], step, f"step {step['number']}: ")
         same = terms.classes([(step["left"], step["right"]) for step in told["steps"]])

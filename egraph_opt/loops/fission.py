@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from egraph_opt.ir import Graph, Node, Spec
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.ir.walk import ancestors
 from egraph_opt.loops.batch import Batch, can_batch
 from egraph_opt.loops.counters import Numbers, known_numbers
-from egraph_opt.loops.loop import Change, Loop, ancestors, read_results, rewritten, sub_body
+from egraph_opt.loops.loop import Change, Loop, read_results, rewritten, sub_body
 
 MOST_BYTES = 3e7
 """No value of all trips may be larger than this, or than twice what the loop reads and returns anyway [byte]."""

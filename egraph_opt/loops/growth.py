@@ -15,7 +15,8 @@ from egraph_opt.ir import Graph, Node, Spec, TensorType
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import canonical
-from egraph_opt.loops.loop import Change, Loop, ancestors, inlined, rewritten
+from egraph_opt.ir.walk import ancestors
+from egraph_opt.loops.loop import Change, Loop, inlined, rewritten
 
 WIDE = frozenset({"bfloat16", "float32", "float64"})
 """Element types whose powers overflow late."""

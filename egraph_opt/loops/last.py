@@ -15,7 +15,8 @@ from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.slices import Range, slice_attrs
 from egraph_opt.ir.types import is_numeric
-from egraph_opt.loops.loop import Change, Loop, ancestors, inlined, rewritten
+from egraph_opt.ir.walk import ancestors
+from egraph_opt.loops.loop import Change, Loop, inlined, rewritten
 
 
 def unstacked(graph: Graph, numerics: Numerics) -> Graph | None:

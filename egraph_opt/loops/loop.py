@@ -10,6 +10,7 @@ from egraph_opt.ir import Builder, Graph, Node, TensorType
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.sources import Sources
+from egraph_opt.ir.walk import ancestors
 from egraph_opt.ops import Trait, get_op
 
 CONTROL = frozenset({"scan", "while", "cond"})
@@ -177,20 +178,6 @@ def inlined(emitter: Emitter, body: Graph, known: Mapping[int, int], roots: Iter
             operands = [place[q] for q in node.operands]
             place[number] = emitter.emit(node, operands, Trait.ELEMENTWISE in get_op(node.op).traits)
     return [place[n] for n in wanted]
-
-
-def ancestors(graph: Graph, roots: Iterable[int], stop: Iterable[int] = ()) -> set[int]:
-    """The roots and all nodes that they need; what the nodes in ``stop`` need is not looked at."""
-    barred = set(stop)
-    seen: set[int] = set()
-    stack = list(roots)
-    while stack:
-        number = stack.pop()
-        if number not in seen:
-            seen.add(number)
-            if number not in barred:
-                stack += graph.nodes[number].operands
-    return seen
 
 
 def sub_body(

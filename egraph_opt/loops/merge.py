@@ -9,7 +9,8 @@ from egraph_opt.cost import count_graph
 from egraph_opt.ir import Graph, Node
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
-from egraph_opt.loops.loop import Loop, ancestors, inlined
+from egraph_opt.ir.walk import ancestors
+from egraph_opt.loops.loop import Loop, inlined
 from egraph_opt.loops.unread import without_unread
 from egraph_opt.normalise import normalise
 from egraph_opt.ops import Trait, get_op

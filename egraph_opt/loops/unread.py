@@ -12,7 +12,8 @@ from typing import Any
 from egraph_opt.ir import Graph, Node
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
-from egraph_opt.loops.loop import Change, Loop, ancestors, inlined, read_results, results_of, rewritten, sub_body
+from egraph_opt.ir.walk import ancestors
+from egraph_opt.loops.loop import Change, Loop, inlined, read_results, results_of, rewritten, sub_body
 
 
 def without_unread(graph: Graph, numerics: Numerics) -> Graph:
