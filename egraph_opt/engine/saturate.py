@@ -42,9 +42,6 @@ CRAWL_GROWTH = 1.05
 COARSE = 0.1
 """Share of a step that egglog's own times of rules must come to."""
 
-WATCH_EVERY = 2
-"""Iterations between two looks at the price of the best program."""
-
 
 class Saturation:
     """One e-graph while it grows.
@@ -175,8 +172,7 @@ class Saturation:
         growth = self.report.growth
         if len(growth) > CRAWL and snapshot.size > SMALL and snapshot.size < CRAWL_GROWTH * growth[-1 - CRAWL]:
             return "stalled"
-        watched = self._price is not None and snapshot.size > self.limits.stall_nodes
-        if self._price is not None and watched and len(self.report.growth) % WATCH_EVERY == 0:
+        if self._price is not None and snapshot.size > self.limits.stall_nodes:
             with self._part("price"):
                 price = self._price(self)
             if price < self._best_price * (1 - self.limits.stall_gain):
