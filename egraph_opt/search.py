@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from egraph_opt.adjoint import adjoint_form
+from egraph_opt.adjoint import WEIGHTED, adjoint_form, weights_gathered
 from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
 from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
 from egraph_opt.engine.decode import Prices, decode, inherit_sources, sources_of
@@ -159,6 +159,8 @@ def search(
     graph = normalise(graph, options.numerics)
     plain, (graph, read) = graph, _narrowed(graph, options)
     found.note(read, plain, graph)
+    plain, (graph, gathered) = graph, _gathered(graph, options)
+    found.note(gathered, plain, graph)
     found.seconds["normalise"] = time.perf_counter() - start
     plain, (graph, looped) = graph, improved(graph, options.numerics, options.cost)
     found.note(looped or LOOP, plain, graph)
@@ -166,7 +168,7 @@ def search(
     found.note(("body",), plain, graph)
     plain, (graph, again) = graph, improved(graph, options.numerics, options.cost)
     found.note(again or LOOP, plain, graph)
-    bodies += read + looped + again
+    bodies += read + gathered + looped + again
     fixed = frozenset(frozen)
     steady = frozenset(invariant)
     if not steady:  # what a loop repeats may be paid once: adjoints would move it into the trips
@@ -318,6 +320,16 @@ def _narrowed(graph: Graph, options: SearchOptions) -> tuple[Graph, Counter[str]
             used[name] += new != graph
             graph = new
     return graph, +used
+
+
+def _gathered(graph: Graph, options: SearchOptions) -> tuple[Graph, Counter[str]]:
+    """The program with what scales large tensors computed on few elements, where that is hardly dearer."""
+    new = weights_gathered(graph, options.numerics)
+    if new is not graph:
+        new = normalise(new, options.numerics)
+        if new != graph and options.cost.graph_seconds(new) <= SLACK * options.cost.graph_seconds(graph):
+            return new, Counter((WEIGHTED,))
+    return graph, Counter()
 
 
 def _bodies(graph: Graph, options: SearchOptions, found: Search) -> tuple[Graph, Counter[str]]:

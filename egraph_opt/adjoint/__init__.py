@@ -7,7 +7,12 @@ steps undo that. ``merging`` finds nodes that are the same polynomial in the sam
 field. ``elimination`` takes a result that is linear in what a chain of products computes and uses
 ``<a, L u> = <L' a, u>`` along the whole chain, wherever ``L' a`` is there already. No single step of it is cheaper, so
 a search that grows by local gains does not find them (docs/decisions/derivatives.md).
+
+``weights`` comes first: what scales the rows of whole Jacobians is computed on few elements.
 """
 
 from egraph_opt.adjoint.rewrite import LAWS as LAWS
 from egraph_opt.adjoint.rewrite import adjoint_form as adjoint_form
+from egraph_opt.adjoint.weights import WEIGHT_LAWS as WEIGHT_LAWS
+from egraph_opt.adjoint.weights import WEIGHTED as WEIGHTED
+from egraph_opt.adjoint.weights import weights_gathered as weights_gathered

@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 import jax
 
-from egraph_opt import loops, reads
+from egraph_opt import adjoint, loops, reads
 from egraph_opt.cost import cost_model, count_node
 from egraph_opt.engine import Rule
 from egraph_opt.explain.congruence import Congruence
@@ -28,6 +28,7 @@ LAWS = {
     "normal-form": "the same, written in normal form",
     "body": "the body of a loop or branch is replaced by an equal one",
     "loop": "loops and branches are written in another form",
+    **adjoint.WEIGHT_LAWS,
     **loops.LAWS,
     **reads.LAWS,
 }
