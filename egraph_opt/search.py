@@ -7,17 +7,18 @@ trips is paid once. The input is always among the results, so whatever goes wron
 
 from __future__ import annotations
 
+import functools
 import gc
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from egraph_opt.adjoint import WEIGHTED, adjoint_form, weights_gathered
 from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
 from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
-from egraph_opt.engine.decode import Prices, decode, inherit_sources, sources_of
+from egraph_opt.engine.decode import Choice, Prices, choose, decode, inherit_sources, sources_of
 from egraph_opt.engine.rule import base_name
 from egraph_opt.errors import EngineError, ExtractionError
 from egraph_opt.extract import EXTRACTORS, Extraction, Table, extract
@@ -88,11 +89,13 @@ class Candidate:
         graph: the program.
         cost: the model's price of it.
         fired: how many of its e-nodes each rule made, or found equal to what was there before.
+        choice: the e-nodes it was made of; None where no e-graph was needed.
     """
 
     graph: Graph
     cost: float
     fired: Mapping[str, int] = field(default_factory=dict)
+    choice: Choice | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +103,19 @@ class Stage:
     """One change of the whole program before the e-graph.
 
     Args:
-        passes: names of what was of use; ``("body",)`` where bodies of control flow were searched.
+        passes: names of what was of use; ``("body",)`` where bodies of control flow were searched, those of
+            ``adjoint.LAWS`` where adjoints were.
         before: the program.
         after: an equal one.
+        searches: of bodies, each with what it became.
+        price: of a program, where that decided on adjoints.
     """
 
     passes: tuple[str, ...]
     before: Graph
     after: Graph
+    searches: Mapping[tuple[Graph, Graph], Search] = field(default_factory=dict, repr=False)
+    price: Callable[[Graph], float] | None = field(default=None, repr=False)
 
 
 @dataclass(slots=True)
@@ -115,13 +123,13 @@ class Search:
     """What a search found.
 
     Args:
-        before: the program as given, in normal form.
+        before: the program from which the e-graph grew, in normal form.
         candidates: cheapest first by the model; may hold ``before`` itself.
         saturation: report of the outermost e-graph.
         extraction: the outermost extraction.
         seconds: by stage: "normalise", "saturate", "extract", "decode", "bodies".
         notes: what was given up, in plain words.
-        stages: how the program changed before the e-graph, adjoints aside.
+        stages: how the program changed before the e-graph.
     """
 
     before: Graph
@@ -132,10 +140,17 @@ class Search:
     notes: list[str] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
 
-    def note(self, passes: Collection[str], before: Graph, after: Graph) -> None:
+    def note(
+        self,
+        passes: Collection[str],
+        before: Graph,
+        after: Graph,
+        searches: Mapping[tuple[Graph, Graph], Search] | None = None,
+        price: Callable[[Graph], float] | None = None,
+    ) -> None:
         """Remember a stage."""
         if after != before:
-            self.stages.append(Stage(tuple(passes), before, after))
+            self.stages.append(Stage(tuple(passes), before, after, searches or {}, price))
 
 
 def search(
@@ -164,8 +179,9 @@ def search(
     found.seconds["normalise"] = time.perf_counter() - start
     plain, (graph, looped) = graph, improved(graph, options.numerics, options.cost)
     found.note(looped or LOOP, plain, graph)
-    plain, (graph, bodies) = graph, _bodies(graph, options, found)
-    found.note(("body",), plain, graph)
+    searches: dict[tuple[Graph, Graph], Search] = {}
+    plain, (graph, bodies) = graph, _bodies(graph, options, found, searches)
+    found.note(("body",), plain, graph, searches)
     plain, (graph, again) = graph, improved(graph, options.numerics, options.cost)
     found.note(again or LOOP, plain, graph)
     bodies += read + gathered + looped + again
@@ -173,7 +189,9 @@ def search(
     steady = frozenset(invariant)
     if not steady:  # what a loop repeats may be paid once: adjoints would move it into the trips
         start = time.perf_counter()
-        graph, moved = adjoint_form(graph, options.numerics, lambda g: _price(g, options.cost, fixed, steady, trips))
+        price = functools.partial(_price, cost=options.cost, fixed=fixed, steady=steady, trips=trips)
+        plain, (graph, moved) = graph, adjoint_form(graph, options.numerics, price)
+        found.note(moved, plain, graph, price=price)
         bodies += moved
         spent = time.perf_counter() - start
         found.seconds["normalise"] += spent
@@ -253,24 +271,16 @@ def _saturate_and_extract(
             found.seconds["extract"] += time.perf_counter() - start
             start = time.perf_counter()
             chosen = {c: enodes[k] for c, k in enumerate(extraction.choice) if k is not None}
-            program = normalise(
-                decode(
-                    graph,
-                    roots,
-                    chosen,
-                    snapshot,
-                    saturation.encoder,
-                    options.numerics,
-                    inherit_sources(lines, roots, chosen),
-                ),
-                options.numerics,
-            )
+            choice = choose(roots, chosen, snapshot.types)
+            sources = inherit_sources(lines, roots, choice.enodes)
+            program = decode(graph, choice, saturation.encoder, options.numerics, sources)
+            program = normalise(program, options.numerics)
             if program not in seen:
                 seen.add(program)
-                makers = [why.get(e) or joined.get(c) for c, e in _needed(roots, chosen)]
+                makers = [why.get(e) or joined.get(c) for c, e in choice.enodes.items()]
                 fired = Counter(map(base_name, filter(None, makers))) + Counter(bodies)
                 cost = _price(program, options.cost, fixed, steady, trips)
-                found.candidates.append(Candidate(program, cost, dict(fired)))
+                found.candidates.append(Candidate(program, cost, dict(fired), choice))
             found.seconds["decode"] += time.perf_counter() - start
     finally:
         saturation.close()
@@ -286,18 +296,6 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
-
-
-def _needed(roots: Sequence[int], chosen: Mapping[int, ENode]) -> list[tuple[int, ENode]]:
-    """Classes and e-nodes that the roots reach."""
-    seen: dict[int, ENode] = {}
-    stack = list(roots)
-    while stack:
-        c = stack.pop()
-        if c not in seen:
-            seen[c] = chosen[c]
-            stack += chosen[c].children
-    return list(seen.items())
 
 
 def _price(graph: Graph, cost: CostModel, fixed: frozenset[int], steady: frozenset[int], trips: float) -> float:
@@ -332,8 +330,13 @@ def _gathered(graph: Graph, options: SearchOptions) -> tuple[Graph, Counter[str]
     return graph, Counter()
 
 
-def _bodies(graph: Graph, options: SearchOptions, found: Search) -> tuple[Graph, Counter[str]]:
-    """The graph with the sub-graphs of its control flow optimised, and the rules that fired in them."""
+def _bodies(
+    graph: Graph, options: SearchOptions, found: Search, searches: dict[tuple[Graph, Graph], Search]
+) -> tuple[Graph, Counter[str]]:
+    """The graph with the sub-graphs of its control flow optimised, and the rules that fired in them.
+
+    ``searches`` takes the search of each body, under the body and what it became.
+    """
     fired: Counter[str] = Counter()
     if not any(True for _ in graph.subgraphs()):
         return graph, fired
@@ -351,6 +354,7 @@ def _bodies(graph: Graph, options: SearchOptions, found: Search) -> tuple[Graph,
             found.notes += result.notes
             written = _price(body, options.cost, frozenset(), steady, trips)
             known[key] = winner.graph if winner.cost < written else body
+            searches[body, known[key]] = result
         return known[key]
 
     builder = Builder()

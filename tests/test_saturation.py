@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from egraph_opt.engine import Limits, RuleSet, Saturation
-from egraph_opt.engine.decode import Prices, decode, sources_of
+from egraph_opt.engine.decode import Prices, choose, decode, sources_of
 from egraph_opt.engine.rule import parse_rules
 from egraph_opt.errors import EngineError
 from egraph_opt.ir import Graph, Source, TensorType
@@ -50,7 +50,8 @@ def test_loading_and_decoding_without_rules_is_the_identity() -> None:
     assert snapshot.size == len(graph)
     chosen = {c: nodes[0] for c, nodes in enumerate(snapshot.classes)}
     lines = sources_of(graph, saturation.numbers, snapshot)
-    again = decode(graph, saturation.roots(), chosen, snapshot, saturation.encoder, Numerics.EXACT, lines)
+    choice = choose(saturation.roots(), chosen, snapshot.types)
+    again = decode(graph, choice, saturation.encoder, Numerics.EXACT, lines)
     assert again == graph
     assert [node.sources for node in again] == [node.sources for node in graph]
 

@@ -14,7 +14,7 @@ import heapq
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from egraph_opt.adjoint.merging import Merged
+from egraph_opt.adjoint.merging import Merged, State
 from egraph_opt.ir.spec import LETTERS, Spec, canonical
 from egraph_opt.ir.walk import ancestors
 
@@ -43,7 +43,7 @@ class Elimination:
         live: nodes that it needs.
         result: a node to write differently.
         expensive: FLOP from which a product is worth avoiding [flop].
-        prove: whether to keep all steps in ``merged.equal``.
+        prove: whether to keep all steps in ``merged.states``.
 
     After ``run``, ``avoided`` holds the expensive products that were passed, ``reused`` tells how many of their
     adjoints, expensive themselves, were there already, and ``weighted`` how many elementwise products were passed.
@@ -73,13 +73,13 @@ class Elimination:
         while self._order:
             n = -heapq.heappop(self._order)
             for key, adjoint in list(self._pending[n].items()):
-                before = self._state() if self._prove else 0
+                before = self._state() if self._prove else []
                 del self._pending[n][key]
                 self._visit(self._term(n, key, *adjoint))
                 if self._prove:
-                    self._merged.equal.append((before, self._state()))
+                    self._merged.states.append((before, self._state()))
             del self._pending[n]
-        return self._state() if self.avoided else None
+        return self._merged.total(self._state()) if self.avoided else None
 
     def _visit(self, term: Term) -> None:
         """Replace one term by terms of what its node is made of, or keep it."""
@@ -245,11 +245,10 @@ class Elimination:
         w = tuple(c if c >= 0 else self._letter(size) for c, size in zip(key, shape, strict=True))
         return Term(n, w, adjoint, tuple((self._output, w)[side][axis] for side, axis in places))
 
-    def _state(self) -> int:
-        """The sum of all terms, which is the result."""
+    def _state(self) -> State:
+        """All terms as products; their sum is the result."""
         pending = [self._term(n, key, *x) for n, group in self._pending.items() for key, x in group.items()]
-        terms = [self._einsum([t.a, t.w], self._output, [t.adjoint, t.n]) for t in (*self._final, *pending)]
-        return self._emitter.sum_of(sorted(terms))
+        return [(self._spec([t.a, t.w], self._output), (t.adjoint, t.n)) for t in (*self._final, *pending)]
 
     def _letter(self, size: int) -> int:
         self._size[len(self._size)] = size
@@ -262,8 +261,9 @@ class Elimination:
         return total
 
     def _einsum(self, words: Sequence[Letters], output: Letters, operands: Sequence[int]) -> int:
+        return self._emitter.einsum(self._spec(words, output), operands)
+
+    def _spec(self, words: Sequence[Letters], output: Letters) -> str:
         names = dict(zip(dict.fromkeys([c for word in (*words, output) for c in word]), LETTERS, strict=False))
         texts = ["".join(names[c] for c in word) for word in (*words, output)]
-        return self._emitter.einsum(
-            canonical(texts[:-1], texts[-1], {name: self._size[c] for c, name in names.items()}), operands
-        )
+        return canonical(texts[:-1], texts[-1], {name: self._size[c] for c, name in names.items()})

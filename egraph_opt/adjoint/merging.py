@@ -16,6 +16,9 @@ from egraph_opt.ir.slices import Range, slice_result, slice_text
 from egraph_opt.ir.spec import Spec, canonical
 from egraph_opt.ops import Trait, get_op
 
+State = list[tuple[str, tuple[int, ...]]]
+"""Products by spec and operands; what they add up to."""
+
 
 @dataclass(slots=True)
 class Merged:
@@ -30,7 +33,7 @@ class Merged:
         count: how many nodes became others.
         equal: pairs of nodes that are equal as polynomials.
         emitted: nodes with their operands in the emitter, and what its smart constructors made of them.
-        first: ``place`` before any result was written differently.
+        states: equal sums that were met while a result was written differently; ``settle`` makes nodes of them.
     """
 
     graph: Graph
@@ -41,7 +44,7 @@ class Merged:
     count: int
     equal: list[tuple[int, int]]
     emitted: list[tuple[Node, Sequence[int], int]] = field(default_factory=list)
-    first: tuple[int, ...] = ()
+    states: list[tuple[State, State]] = field(default_factory=list)
 
     @property
     def roots(self) -> list[int]:
@@ -53,6 +56,18 @@ class Merged:
         number = self.emitter.emit(node, operands, Trait.ELEMENTWISE in get_op(node.op).traits)
         self.emitted.append((node, operands, number))
         return number
+
+    def total(self, state: State) -> int:
+        """The sum of some products."""
+        return self.emitter.sum_of(sorted(self.emitter.einsum(spec, operands) for spec, operands in state))
+
+    def settle(self) -> None:
+        """Make pairs of nodes of the states: at the end, for what is made of a program must not depend on proofs.
+
+        They come first, since each is a small step to what the other pairs say at once.
+        """
+        self.equal[:0] = [(self.total(left), self.total(right)) for left, right in self.states]
+        self.states.clear()
 
     def build(self) -> Graph:
         """The program."""
@@ -92,7 +107,6 @@ def merge(graph: Graph, numerics: Numerics) -> Merged:
             else:
                 known.add(new)
         merged.place.append(new)
-    merged.first = tuple(merged.place)
     return merged
 
 

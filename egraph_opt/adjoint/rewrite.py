@@ -69,6 +69,7 @@ def adjoint_form(
     if best > before * (1 - GAIN):
         return graph, Counter()
     if steps is not None:
+        merged.settle()
         steps.append(merged)
     return found, fired
 
@@ -89,7 +90,7 @@ def _round(
     expensive = WORTH * max((spec.flops for spec in specs.values()), default=0.0)
     results = [n for n, s in specs.items() if s.summed and 4 * s.count(s.output) <= max(map(s.count, s.inputs))]
     for result in results[:RESULTS]:
-        known = len(merged.equal)
+        known = len(merged.equal), len(merged.states)
         elimination = Elimination(merged, live, result, expensive, prove)
         other = elimination.run()
         # Chains of matrices alone are left to the search: its rules regroup them and lose no other way.
@@ -106,7 +107,7 @@ def _round(
                         merged.known.add(n)
                 return graph, cost, len(elimination.avoided)
             merged.place = place
-        del merged.equal[known:]
+        del merged.equal[known[0] :], merged.states[known[1] :]
     return None
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 
 from egraph_opt.engine.encode import Encoder
@@ -23,6 +23,22 @@ from egraph_opt.ops import Trait, get_op
 
 MAX_CONSUMED = 200
 """How many replaced terms below a class are looked at for their lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One e-node for every class that a program needs.
+
+    Args:
+        roots: classes of its outputs and then its effects.
+        enodes: by class, children first.
+        types: of these classes.
+    """
+
+    roots: tuple[int, ...]
+    enodes: Mapping[int, ENode]
+    types: Mapping[int, Types]
+
 
 NodeCost = Callable[[Node, Sequence[TensorType]], float]
 PricedNode = tuple[int, float, tuple[int, ...], str]
@@ -81,31 +97,55 @@ class Prices:
         return rows, enodes
 
 
-def decode(
-    graph: Graph,
-    roots: Sequence[int],
-    chosen: Mapping[int, ENode],
-    snapshot: Snapshot,
-    encoder: Encoder,
-    numerics: Numerics,
-    sources: Mapping[int, Sources],
-) -> Graph:
-    """Graph of a choice.
+def choose(roots: Sequence[int], chosen: Mapping[int, ENode], types: Sequence[Types | None]) -> Choice:
+    """The part of a choice that the roots need.
 
     Args:
-        graph: the program that was encoded: gives inputs, names, weak types, precision.
-        roots: classes of its outputs and then its effects.
-        chosen: e-node of every needed class.
-        snapshot: where the e-nodes come from.
-        encoder: its call table.
-        numerics: class for the smart constructors.
-        sources: user lines of each class.
+        roots: classes of outputs and then of effects.
+        chosen: e-node of at least every needed class.
+        types: of all classes.
     """
+    enodes: dict[int, ENode] = {}
+    found: dict[int, Types] = {}
+    stack = [*reversed(roots)]
+    while stack:
+        c = stack[-1]
+        missing = [q for q in chosen[c].children if q not in enodes]
+        stack += missing
+        if not missing:
+            stack.pop()
+            own = types[c]
+            assert own is not None, "a chosen e-node has a type"
+            enodes[c], found[c] = chosen[c], own
+    return Choice(tuple(roots), enodes, found)
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A choice as nodes.
+
+    Args:
+        emitter: the nodes.
+        place: node of each class; those inside of sums that nobody else reads have none.
+        operands: for each of these classes the classes that its node reads.
+    """
+
+    emitter: Emitter
+    place: Mapping[int, int]
+    operands: Mapping[int, Sequence[int]]
+
+
+def emit_choice(
+    graph: Graph, choice: Choice, encoder: Encoder, numerics: Numerics, sources: Mapping[int, Sources]
+) -> Decoded:
+    """The nodes of a choice, made by the smart constructors; see ``decode``."""
     emitter = Emitter(numerics)
     inputs = [emitter.input(graph.nodes[n].type, name) for n, name in zip(graph.inputs, graph.names, strict=True)]
+    chosen, roots = choice.enodes, choice.roots
     uses = Counter(child for enode in chosen.values() for child in enode.children)
     uses.update(roots)
     place: dict[int, int] = {}
+    read: dict[int, Sequence[int]] = {}
 
     def terms(c: int) -> list[int]:
         """Classes of the n-ary sum at ``c``: through sums that are read here only; it is added up from the left."""
@@ -121,35 +161,40 @@ def decode(
                 found.append(top)
         return found
 
-    def operands_of(c: int) -> Sequence[int]:
-        return terms(c) if chosen[c].constructor == ADD else chosen[c].children
-
     for root in roots:
-        stack = [(root, False)]
+        stack = [root]
         while stack:
-            c, ready = stack.pop()
+            c = stack[-1]
+            if c not in read:
+                read[c] = terms(c) if chosen[c].constructor == ADD else chosen[c].children
+                stack += [q for q in reversed(read[c]) if q not in place]
+                continue
+            stack.pop()
             if c in place:
                 continue
-            operands = operands_of(c)
-            if not ready:
-                stack.append((c, True))
-                stack += [(q, False) for q in reversed(operands) if q not in place]
-                continue
-            types = snapshot.types[c]
-            assert types is not None
-            node = as_node(chosen[c], types, encoder, sources.get(c, ()))
+            node = as_node(chosen[c], choice.types[c], encoder, sources.get(c, ()))
             if node.op == "input":
                 place[c] = inputs[node.attr("index")]
                 continue
             elementwise = Trait.ELEMENTWISE in get_op(node.op).traits
-            place[c] = emitter.emit(node, [place[q] for q in operands], elementwise)
+            place[c] = emitter.emit(node, [place[q] for q in read[c]], elementwise)
+    return Decoded(emitter, place, read)
+
+
+def decode(graph: Graph, choice: Choice, encoder: Encoder, numerics: Numerics, sources: Mapping[int, Sources]) -> Graph:
+    """Graph of a choice.
+
+    Args:
+        graph: the program that was encoded: gives inputs, names, weak types, precision.
+        choice: the e-nodes.
+        encoder: its call table.
+        numerics: class for the smart constructors.
+        sources: user lines of each class.
+    """
+    made = emit_choice(graph, choice, encoder, numerics, sources)
+    numbers = [made.place[r] for r in choice.roots]
     count = len(graph.outputs)
-    return emitter.build(
-        [place[r] for r in roots[:count]],
-        [place[r] for r in roots[count:]],
-        graph.weak_outputs,
-        graph.precision,
-    )
+    return made.emitter.build(numbers[:count], numbers[count:], graph.weak_outputs, graph.precision)
 
 
 class ClassLines(dict[int, Sources]):

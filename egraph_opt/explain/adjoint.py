@@ -17,24 +17,21 @@ Price = Callable[[Graph], float]
 
 def adjoint_steps(
     before: Graph, terms: Sequence[int], evidence: Evidence, numerics: Numerics, price: Price
-) -> tuple[Graph, list[int]] | None:
-    """The program that the search began with, and the terms of its nodes, if it was another one.
+) -> tuple[Graph, list[int]]:
+    """The program that adjoints made of another one, and the terms of its nodes.
 
     Args:
-        before: the original.
+        before: the program, in normal form.
         terms: of its nodes.
         evidence: takes the equations that join both.
         numerics: class of the search.
         price: of a program, as the search saw it.
     """
-    if any(True for _ in before.subgraphs()):
-        return None
     table = evidence.table
-    plain, _ = normal_form(before, terms, evidence, numerics)
     steps: list[Merged] = []
-    adjoint_form(plain, numerics, price, steps)
+    adjoint_form(before, numerics, price, steps)
     if not steps:
-        return None
+        return before, [*terms]
     (merged,) = steps
     made: list[int] = []
     for node in merged.emitter.nodes:

@@ -76,7 +76,7 @@ class Evidence:
 
     def node(self, number: int, constructor: str, text: str, operands: Sequence[int]) -> None:
         """A loaded e-node."""
-        term = self._make(constructor, text, [self._term[q] for q in operands])
+        term = self.make(constructor, text, [self._term[q] for q in operands])
         assert term is not None, f"what is loaded has a type: {constructor} {text}"
         self._term[number] = term
 
@@ -86,7 +86,7 @@ class Evidence:
 
     def enode(self, value: Any, constructor: str, text: str, children: Sequence[Any]) -> bool:
         """A class that a rule made."""
-        term = self._make(constructor, text, [self._of_value[c] for c in children])
+        term = self.make(constructor, text, [self._of_value[c] for c in children])
         if term is not None:
             self._of_value[value] = term
         return term is not None
@@ -96,7 +96,7 @@ class Evidence:
         known = {v: self._of_value.get(x) if not isinstance(x, str | int) else x for v, x in values.items()}
         if None in known.values():
             return  # a class without a well-founded e-node
-        instance = _Instance(self._make, rule, known)  # type: ignore[arg-type]
+        instance = _Instance(self.make, rule, known)  # type: ignore[arg-type]
         if instance.is_ambiguous:
             self._undone(rule, known)  # type: ignore[arg-type]
             return
@@ -124,13 +124,13 @@ class Evidence:
         for n, k in sorted(parts.items()):
             if n in products:
                 constructor, text, operands, scale = products[n]
-                term = self._make(constructor, text, [self._term[q] for q in operands])
+                term = self.make(constructor, text, [self._term[q] for q in operands])
                 assert term is not None
                 spelled.append(self._scaled(self._scaled(term, scale), k))
             else:
                 spelled.append(self._scaled(self._term[n], k))
-        self.add(Equation("sum", opened, self._total(plain)))
-        self.add(Equation("sum", self._total(spelled), self._term[tree]))
+        self.add(Equation("sum", opened, self.total(plain)))
+        self.add(Equation("sum", self.total(spelled), self._term[tree]))
 
     def term(self, number: int) -> int:
         """Term of a loaded number."""
@@ -139,7 +139,7 @@ class Evidence:
     def _opened(self, reading: Reading) -> int:
         if not reading.parts:
             return self._term[reading.number]
-        return self._total([self._scaled(self._opened(part), k) for part, k in reading.parts])
+        return self.total([self._scaled(self._opened(part), k) for part, k in reading.parts])
 
     def _scaled(self, term: int, scale: Scale) -> int:
         if scale == 1:
@@ -147,7 +147,8 @@ class Evidence:
         types = self.table.rows[term].types
         return self.table.add("einsum", identity(types[0].shape, scale), (term,), types)
 
-    def _total(self, parts: Sequence[int]) -> int:
+    def total(self, parts: Sequence[int]) -> int:
+        """The sum of some terms, added up from the left."""
         total = parts[0]
         for part in parts[1:]:
             total = self.table.add("add", "", (total, part), self.table.rows[part].types)
@@ -162,17 +163,17 @@ class Evidence:
             return
         back = inverse(str(known[str(link[1])]))
         x = known[str(link[2])]
-        instance = _Instance(self._make, rule, known)
+        instance = _Instance(self.make, rule, known)
         result = instance.term(rule.actions[0][2]) if rule.actions[0][0] == "union" else None
         if back is None or result is None or not isinstance(x, int):
             return
         for spelled, plain in ((link, x), (product, result)):
             inner = instance.term(spelled)
-            outer = None if inner is None else self._make("Einsum1", back, [inner])
+            outer = None if inner is None else self.make("Einsum1", back, [inner])
             if outer is not None:
                 self.add(Equation("normal-form", outer, plain))
 
-    def _make(self, constructor: str, text: str, args: Sequence[int]) -> int | None:
+    def make(self, constructor: str, text: str, args: Sequence[int]) -> int | None:
         """Term of an e-node over terms; None when it is ill-typed."""
         table = self.table
         if self.encoder is not None and text in self.encoder.calls:

@@ -4,23 +4,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import jax
-
-from egraph_opt.adjoint import LAWS
-from egraph_opt.cost import cost_model, frozen_nodes
 from egraph_opt.errors import EgraphOptError
 from egraph_opt.explain.certificate import told
 from egraph_opt.explain.chains import Chain, chains
 from egraph_opt.explain.checker import CertificateError, Terms, check
-from egraph_opt.explain.prove import Effort, Proof, prove
+from egraph_opt.explain.follow import Effort
+from egraph_opt.explain.prove import Proof, prove
 from egraph_opt.explain.summary import rules_of, summary
 from egraph_opt.explain.terms import program_names
-from egraph_opt.ir import Graph
 from egraph_opt.report import quantity
 from egraph_opt.result import Result
 
@@ -111,22 +106,9 @@ def explain(result: Result, seconds: float = 60.0) -> Explanation:
         result: of ``optimize(...).plan(...)``.
         seconds: what the second search may take [s].
     """
-    effort = Effort(
-        result.options.active_rules(),
-        result.options.numerics,
-        len(result.search.saturation.growth),
-        seconds,
-        likely=frozenset(result.report.rules_fired),
-        price=_price(result) if LAWS.keys() & result.report.rules_fired.keys() else None,
-        stages=tuple(result.search.stages),
-    )
-    return Explanation(result, prove(result.before, result.after, effort, result.convention.frozen_positions))
-
-
-def _price(result: Result) -> Callable[[Graph], float]:
-    """What a program costs by the result's model."""
-    cost, frozen = cost_model(result.options.cost, jax.default_backend()), result.convention.frozen_positions
-    return lambda graph: cost.graph_seconds(graph, frozen_nodes(graph, frozen) if frozen else frozenset())
+    effort = Effort(result.options.active_rules(), result.options.numerics, seconds)
+    frozen = result.convention.frozen_positions
+    return Explanation(result, prove(result.before, result.after, result.search, effort, frozen))
 
 
 def fragment(result: Result) -> str:

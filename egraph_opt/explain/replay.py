@@ -11,7 +11,7 @@ import jax
 
 from egraph_opt.cost import CostModel, cost_model, frozen_nodes
 from egraph_opt.engine import ENode, Limits, Snapshot
-from egraph_opt.engine.decode import ClassLines, Prices, decode, inherit_sources, sources_of
+from egraph_opt.engine.decode import ClassLines, Prices, choose, decode, inherit_sources, sources_of
 from egraph_opt.engine.probe import Probe
 from egraph_opt.explain.dearer import forced, lines_of
 from egraph_opt.explain.partial_match import Facts, Matcher
@@ -99,10 +99,11 @@ class Replay:
         for wanted in [k for k, enode in enumerate(enodes) if enode in made][:MADE]:
             choice = forced(rows, roots, len(snapshot.classes), wanted)
             if choice is not None:
-                chosen = {c: enodes[k] for c, k in enumerate(choice) if k is not None}
-                lines = inherit_sources(self.lines, roots, chosen)
+                forced_to = {c: enodes[k] for c, k in enumerate(choice) if k is not None}
+                chosen = choose(roots, forced_to, snapshot.types)
+                lines = inherit_sources(self.lines, roots, chosen.enodes)
                 numerics = self.result.options.numerics
-                graph = decode(self.graph, roots, chosen, snapshot, encoder, numerics, lines)
+                graph = decode(self.graph, chosen, encoder, numerics, lines)
                 yield normalise(graph, numerics)
 
     @cached_property

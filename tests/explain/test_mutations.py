@@ -21,7 +21,8 @@ from egraph_opt.capture import capture
 from egraph_opt.cost import cost_model
 from egraph_opt.engine import RuleSet
 from egraph_opt.explain.checker import CertificateError, Terms, check, digest
-from egraph_opt.explain.prove import Effort, prove
+from egraph_opt.explain.follow import Effort
+from egraph_opt.explain.prove import prove
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.search import SearchOptions, search
 
@@ -40,7 +41,7 @@ def certificate(name: str) -> str:
     program, args, _ = PROGRAMS.get(name, (looped, (A, B, x), 0))
     before = capture(program, args).graph
     result = search(before, SearchOptions(RULES, Numerics.REASSOCIATE, 20.0, cost_model("roofline")))
-    proof = prove(before, result.candidates[0].graph, Effort(RULES, Numerics.REASSOCIATE))
+    proof = prove(before, result.candidates[0].graph, result, Effort(RULES, Numerics.REASSOCIATE))
     assert proof.certificate is not None, proof.reason
     return json.dumps(proof.certificate)
 
