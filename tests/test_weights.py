@@ -13,9 +13,10 @@ import pytest
 
 import egraph_opt
 from egraph_opt.adjoint import weights_gathered
+from egraph_opt.adjoint.tame import Tame
 from egraph_opt.capture import capture
 from egraph_opt.cost import count_graph
-from egraph_opt.ir import Graph, Spec
+from egraph_opt.ir import Builder, Graph, Spec
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.lower import lower_graph
 from egraph_opt.normalise import normalise
@@ -88,6 +89,42 @@ def test_weights(program: Callable[..., Any], args: tuple[Any, ...], left: int) 
 def test_what_is_left_alone(program: Callable[..., Any], args: tuple[Any, ...]) -> None:
     graph = normalise(capture(program, args, {}).graph)
     assert weights_gathered(graph, Numerics.REASSOCIATE) is graph
+
+
+@pytest.mark.parametrize(
+    ("make", "is_tame"),
+    [
+        (lambda m: jnp.exp(m - jnp.max(m, 1, keepdims=True)), True),
+        (lambda m: jnp.exp(m - jax.lax.stop_gradient(jnp.max(m, 0, initial=-jnp.inf))), True),
+        (lambda m: jnp.exp(-jnp.abs(m)), True),
+        (lambda m: jnp.exp(-(m * m)), True),
+        (lambda m: jnp.expm1(jnp.minimum(m, 0)) * m, True),
+        (lambda m: jnp.expm1(jnp.where(m > 0, 0, m)), True),
+        (lambda m: jnp.expm1(jnp.where(jnp.float32(0) < m, 0, m)), True),
+        (lambda m: jnp.expm1(jnp.where(m <= 0, m, -jnp.abs(m))), True),
+        (lambda m: jnp.exp(m - jnp.max(m)) + jnp.tanh(m) @ m.T @ m, True),
+        (lambda m: jnp.exp(m), False),
+        (lambda m: jnp.exp(jnp.where(m > 0, m, 0)), False),
+        (lambda m: jnp.exp(jnp.where(m > 1, 0, m)), False),
+        (lambda m: jnp.exp(m - jnp.min(m)), False),
+        (lambda m: jnp.exp(m - jnp.max(m + m * m)), False),
+        (lambda m: jnp.exp(jnp.abs(m) - m), False),
+        (lambda m: jnp.exp(jnp.maximum(m, 0)), False),
+        (lambda m: m * jnp.inf, False),
+        (lambda m: m / jnp.abs(m), False),
+        (lambda m: jnp.sinh(-jnp.abs(m)), False),
+        (lambda m: jnp.tan(m), False),
+    ],
+)
+def test_what_stays_finite(make: Callable[[Any], Any], is_tame: bool) -> None:
+    graph = normalise(capture(make, (M,), {}).graph)
+    builder = Builder()
+    for node in graph.nodes:
+        if node.op == "input":
+            builder.input(node.type)
+        else:
+            builder.copy(node, node.operands)
+    assert Tame(builder)(graph.outputs[0]) is is_tame
 
 
 def test_exact_programs_are_left_alone() -> None:

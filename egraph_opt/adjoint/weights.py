@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from egraph_opt.adjoint.tame import Tame
 from egraph_opt.ir import Graph, Node
-from egraph_opt.ir.attrs import Array
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import LETTERS, Scale, Spec, canonical
@@ -32,15 +32,6 @@ NARROW = ("float16",)
 
 SMALLER = 2
 """A weight has so many times fewer elements than what it scales."""
-
-POLES = ("exp", "exp2", "expm1", "sinh", "cosh")
-"""Total functions that overflow for moderate arguments."""
-
-TAME = (
-    *("input", "einsum", "add", "iota", "max", "min", "select_n", "reduce_max", "reduce_min", "reshape", "slice"),
-    *("concatenate", "rev", "transpose", "sign", "convert_element_type", "stop_gradient", "copy"),
-)
-"""Operations, beside total functions, that make finite tensors of finite ones, as far as sums and products do."""
 
 Axes = tuple[int, ...]
 
@@ -98,7 +89,7 @@ class Gathering:
         self._graph, self._emitter = graph, Emitter(numerics)
         self._uses = graph.use_counts()
         self._forms: dict[int, Weighted] = {}
-        self._tame: dict[int, bool] = {}
+        self._tame = Tame(self._emitter)
 
     def run(self) -> Graph:
         """The program, or the one given if nothing was found."""
@@ -243,7 +234,7 @@ class Gathering:
             form = self._form(q)
             cases: list[Weighted | None] = [None, None]
             cases[place] = form
-            if form.root is not None and not self._is_tame(form.root):
+            if form.root is not None and not self._tame(form.root):
                 return None
             part = self._selected(node, mask, cases)
             if part is None:
@@ -335,28 +326,3 @@ class Gathering:
             large[axis] = output[p]
         spec = canonical(["".join(large), word], output, sizes, form.scale)
         return self._emitter.einsum(spec, [form.root, form.weight], node.sources)
-
-    def _is_tame(self, number: int) -> bool:
-        """Whether a tensor is finite for finite arguments, as far as sums and products do not overflow."""
-        stack = [number]
-        while stack:
-            top = stack[-1]
-            node = self._emitter.nodes[top]
-            missing = [q for q in node.operands if q not in self._tame]
-            if top in self._tame:
-                stack.pop()
-            elif missing:
-                stack += missing
-            else:
-                stack.pop()
-                self._tame[top] = self._is_plain(node) and all(self._tame[q] for q in node.operands)
-        return self._tame[number]
-
-    @staticmethod
-    def _is_plain(node: Node) -> bool:
-        if node.op == "constant":
-            value = node.attr("value")
-            return not isinstance(value, Array) and math.isfinite(value)
-        if node.op == "integer_pow":
-            return bool(node.attr("y") >= 0)
-        return node.op in TAME or (Trait.TOTAL in get_op(node.op).traits and node.op not in POLES)
