@@ -16,6 +16,7 @@ from egraph_opt.errors import GraphError
 from egraph_opt.ir.attrs import freeze
 from egraph_opt.ir.sources import Sources, merge_sources
 from egraph_opt.ir.types import TensorType
+from egraph_opt.ir.walk import topological
 
 Attrs = tuple[tuple[str, Any], ...]
 
@@ -206,20 +207,8 @@ class Builder:
         precision: str | None = None,
     ) -> Graph:
         """The Graph of what the roots need, renumbered: inputs first, then operands before users."""
-        order: list[int] = list(self.inputs)
-        seen = set(order)
-        for root in (*effects, *outputs):
-            stack = [(root, False)]
-            while stack:
-                number, done = stack.pop()
-                if done:
-                    order.append(number)
-                elif number not in seen:
-                    seen.add(number)
-                    stack.append((number, True))
-                    stack.extend((q, False) for q in reversed(self.nodes[number].operands) if q not in seen)
-        position = {number: place for place, number in enumerate(_topological(order, self.nodes))}
-        ordered = sorted(position, key=position.__getitem__)
+        ordered = list(topological((*self.inputs, *effects, *outputs), lambda n: self.nodes[n].operands))
+        position = {number: place for place, number in enumerate(ordered)}
         nodes = tuple(
             Node(
                 self.nodes[n].op,
@@ -247,20 +236,3 @@ class Builder:
         self.nodes.append(node)
         self._sources.append(node.sources)
         return len(self.nodes) - 1
-
-
-def _topological(order: Sequence[int], nodes: Sequence[Node]) -> Iterator[int]:
-    """``order`` with every operand before its users (a node may have been found first through a later user)."""
-    done: set[int] = set()
-    for start in order:
-        stack = [(start, False)]
-        while stack:
-            number, ready = stack.pop()
-            if number in done:
-                continue
-            if ready:
-                done.add(number)
-                yield number
-                continue
-            stack.append((number, True))
-            stack.extend((q, False) for q in reversed(nodes[number].operands) if q not in done)

@@ -18,6 +18,7 @@ from egraph_opt.ir import Graph, Node, Spec
 from egraph_opt.ir.attrs import thaw
 from egraph_opt.ir.spec import canonical
 from egraph_opt.ir.spec_algebra import compose_product
+from egraph_opt.ir.walk import topological
 from egraph_opt.ops import get_op
 
 _NARROW = {"float32": ("bfloat16", "float16", "float8"), "int32": ("int8",)}
@@ -70,21 +71,8 @@ def plan(graph: Graph, precision: str | None, run: Run) -> list[Step]:
 def schedule(graph: Graph) -> Iterator[int]:
     """Node numbers, operands before users, effects in their order."""
     if list(graph.effects) == sorted(graph.effects):
-        yield from range(len(graph.nodes))
-        return
-    done: set[int] = set()
-    for root in (*graph.effects, *range(len(graph.nodes))):
-        stack = [(root, False)]
-        while stack:
-            number, ready = stack.pop()
-            if number in done:
-                continue
-            if ready:
-                done.add(number)
-                yield number
-            else:
-                stack.append((number, True))
-                stack.extend((q, False) for q in reversed(graph.nodes[number].operands))
+        return iter(range(len(graph.nodes)))
+    return topological((*graph.effects, *range(len(graph.nodes))), lambda n: graph.nodes[n].operands)
 
 
 def _step(graph: Graph, number: int, uses: Sequence[int], precision: str | None, run: Run) -> Step:
