@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selections by a mask that is known: where zero is selected away from some diagonals, that is stated of the result.
+"""Selections by a mask that is known: where zero is selected away from some diagonals, rules know of these zeros.
 
-``tril``, ``triu`` and banded masks are selections whose mask depends on no input; rules then know their zeros.
+The masks of ``tril``, ``triu`` and bands depend on no input: what they select is a band of the matrix. Where more is
+selected away than a band leaves, the bandwidths are stated of the result.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from egraph_opt.ops.declared import ASSUME
 
 
 def with_band(scope: Scope, selected: int, operands: Sequence[int]) -> int:
-    """A selection, with the bandwidths of its matrices stated where the mask gives some.
+    """A selection, as a band of what is selected, or with the bandwidths that its mask gives stated of it.
 
     Args:
         scope: where it stands.
@@ -36,7 +37,18 @@ def with_band(scope: Scope, selected: int, operands: Sequence[int]) -> int:
     low, high = bandwidths(np.asarray(kept.any(axis=tuple(range(mask.ndim - 2)))))
     if low >= type_.shape[-2] - 1 and high >= type_.shape[-1] - 1:
         return selected
+    node = scope.emitter.nodes[selected]
+    if node.op == "select_n" and bool((kept == _band(mask.shape, low, high)).all()):
+        taken = node.operands[2 if zero[0] else 1]
+        if scope.type(taken) == type_:
+            return scope.add("band_part", [taken], [("lower", low), ("upper", high)], type_)
     return scope.add(ASSUME, [selected], [("facts", (f"banded:{low},{high}",))], type_)
+
+
+def _band(shape: Sequence[int], low: int, high: int) -> Value:
+    """The mask of a band."""
+    above = np.arange(shape[-1]) - np.arange(shape[-2])[:, None]
+    return (above >= -low) & (above <= high)
 
 
 def bandwidths(places: Value) -> tuple[int, int]:

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The e-graph engine: rules, saturation under limits, and the e-graph as plain tables. egglog is known here only."""
 
+from egraph_opt.engine import attributes_bands as attributes_bands
 from egraph_opt.engine import attributes_blocks as attributes_blocks
 from egraph_opt.engine import attributes_elementwise as attributes_elementwise
 from egraph_opt.engine import attributes_low_rank as attributes_low_rank
+from egraph_opt.engine import attributes_quotients as attributes_quotients
 from egraph_opt.engine import attributes_selections as attributes_selections
 from egraph_opt.engine import attributes_slices as attributes_slices
 from egraph_opt.engine import attributes_solves as attributes_solves

@@ -93,6 +93,16 @@ def _fit(shape: str, result: str, factor: str) -> Result:
     return identity(want, scale) if have == want else canonical(("",), word, sizes, scale)
 
 
+def _over(shape: str, constant: str) -> Result:
+    """The einsum of a tensor of a shape that divides it by a constant, whose reciprocal must be an ordinary number."""
+    dtype, value = parse_constant(constant)
+    most = 1e4 if dtype == "float16" else 1e30
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1 / most < abs(value) < most:
+        return None
+    factor = 1 / value
+    return identity(parse_shape(shape), int(factor) if factor.is_integer() else factor)
+
+
 def _ones(text: str) -> Result:
     """The einsum of a scalar one that a product of ones is."""
     spec = Spec.parse(text)
@@ -179,6 +189,7 @@ ship(
     AttributeFunction("product", (_S,), ("",), _product, "spec of the product of two tensors of a shape, by elements"),
     AttributeFunction("positive", (_S,), (), _positive, "the einsum makes positive tensors of positive ones"),
     AttributeFunction("fit", (_S, _S, _S), ("",), _fit, "spec from a scalar or a shape to that shape, with a factor"),
+    AttributeFunction("over", (_S, _S), ("",), _over, "spec that divides a tensor of a shape by a constant"),
     AttributeFunction("ones", (_S,), ("",), _ones, "spec of a scalar one that is a product of ones"),
     AttributeFunction(
         "fold-copy",

@@ -46,6 +46,7 @@ SOURCES = {
     "eigh": frozenset({"orthogonal"}),
     "svd": frozenset({"orthogonal"}),
     "cholesky": frozenset({"lower_triangular", "symmetric"}),
+    "band_part": frozenset({"banded"}),
     "lu_factors": frozenset({"invertible", "symmetric"}),
     "solve": frozenset({"invertible", "symmetric"}),
 }
@@ -198,8 +199,10 @@ class _Table:
 
     def _other(self, op: Op, text: str, attrs: Attributes | None, children: Sequence[int]) -> Structure:
         """An operation of its own; its attributes are there, or their text is."""
-        if op.name in ("pad", "integer_pow") and attrs is None:
+        if op.name in ("pad", "integer_pow", "band_part") and attrs is None:
             attrs = dict(parse_attrs(text))
+        if op.name == "band_part":
+            return self._band(attrs or {}, self.of(children[0]))
         if op.name == "pad":
             return self._padded(attrs or {}, children)
         if op.name == "select_n" and len(children) == 3:
@@ -232,6 +235,16 @@ class _Table:
         if op.name in NEVER_NEGATIVE:
             found = found.having("nonnegative")
         return found.having("positive") if op.name in ALWAYS_POSITIVE else found
+
+    def _band(self, attrs: Attributes, x: Structure) -> Structure:
+        """Some diagonals of a matrix."""
+        lower, upper = attrs["lower"], attrs["upper"]
+        kept = {"zero", "nonnegative", "toeplitz"}
+        if lower == upper:
+            kept.add("symmetric")
+        if min(lower, upper) >= 0:
+            kept.add("unit_diagonal")
+        return x.only(kept).both(Structure(frozenset(), min(x.lower, lower), min(x.upper, upper)))
 
     def _padded(self, attrs: Attributes, children: Sequence[int]) -> Structure:
         """A matrix with zeros around it: its diagonal moves."""

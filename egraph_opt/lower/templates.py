@@ -63,7 +63,15 @@ _OPERATORS = {
     "xor": ("^", XOR),
 }
 PRECISE = ("conv_general_dilated", "triangular_product", "gram")
-HELPERS = ("triangular_product", "gram", "banded_product", "circulant_product", "segment_sum")
+HELPERS = (
+    "triangular_product",
+    "gram",
+    "banded_product",
+    "band_part",
+    "tridiagonal_system",
+    "circulant_product",
+    "segment_sum",
+)
 """Operations whose text calls a function of that name, which stands before the program."""
 
 PROMOTING = {*_CALLS, *_OPERATORS, "div", "select_n"}

@@ -2,6 +2,7 @@
 """The operations: one record each, in files by family, registered by importing this package."""
 
 from egraph_opt.ops import assembly as _assembly  # noqa: F401
+from egraph_opt.ops import bands as _bands  # noqa: F401
 from egraph_opt.ops import choice as _choice  # noqa: F401
 from egraph_opt.ops import contraction as _contraction  # noqa: F401
 from egraph_opt.ops import control as _control  # noqa: F401

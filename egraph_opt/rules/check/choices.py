@@ -19,11 +19,11 @@ from egraph_opt.ir.attrs import DType, freeze, parse_attrs
 from egraph_opt.ir.reshapes import parse_shape, shape_text
 from egraph_opt.ir.spec import Spec
 from egraph_opt.ops import Trait, get_op
-from egraph_opt.rules.check import layout_choices, systems
+from egraph_opt.rules.check import band_choices, layout_choices, systems
 from egraph_opt.rules.check.profile import DTYPES, FLOATS, MisfitError, Profile
 from egraph_opt.rules.check.random_specs import draw_spec
 
-CHOOSERS = {**layout_choices.CHOOSERS, **systems.CHOOSERS}
+CHOOSERS = {**layout_choices.CHOOSERS, **systems.CHOOSERS, **band_choices.CHOOSERS}
 
 Known = Sequence[TensorType | None]
 Choice = tuple[str, list[TensorType]]

@@ -56,8 +56,10 @@ def eliminated(a: Array, b: Array) -> tuple[Array, Array, Array]:
 
 
 def meant(node: Node, a: Array) -> Array:
-    """The matrix of a solve: its triangle, transposed where that is asked for."""
+    """The matrix of a solve: its triangle or band, transposed where that is asked for."""
     held = dict(node.attrs)
+    if node.op == "tridiagonal_system":
+        a = np.triu(np.tril(a, 1), -1)
     kind = held.get("matrix", "general")
     if kind.endswith("lower"):
         a = np.tril(a)
@@ -108,6 +110,7 @@ def _cholesky(node: Node, a: Array) -> Array:
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "solve": _solve,
     "lu_solve": _solve,
+    "tridiagonal_system": _solve,
     "cholesky": _cholesky,
     "log_abs_det": _log_abs_det,
     "sign_det": _sign_det,
