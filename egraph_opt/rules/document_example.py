@@ -25,9 +25,9 @@ from egraph_opt.lower.einsum_text import product_text, signed_sum, single_text
 from egraph_opt.lower.literals import MUL, Expr, call, scalar_text
 from egraph_opt.lower.templates import text_of
 from egraph_opt.rules.check.cases import Case
+from egraph_opt.rules.check.drawing import draw_instances
 from egraph_opt.rules.check.draws import Style
 from egraph_opt.rules.check.instances import Instance
-from egraph_opt.rules.check.maker import draw_instances
 from egraph_opt.rules.check.premises import read_premises
 from egraph_opt.rules.check.run import helpers
 from egraph_opt.rules.check.trial import build

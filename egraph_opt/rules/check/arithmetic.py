@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from egraph_opt.ir import Node
-from egraph_opt.rules.check import systems
+from egraph_opt.rules.check import products, systems
 
 Array = np.ndarray[Any, Any]
 
@@ -216,6 +216,12 @@ def _plain(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda node, *operands: function(*operands)
 
 
+def _iota(node: Node) -> Any:
+    shape, axis = node.type.shape, int(node.attr("dimension"))
+    counted = np.arange(shape[axis]).reshape([-1 if d == axis else 1 for d in range(len(shape))])
+    return np.broadcast_to(counted, shape).astype(node.type.dtype)
+
+
 def _complex(x: Array, y: Array) -> Any:
     result = np.empty(x.shape, np.result_type(x.dtype, np.complex64))
     result.real, result.imag = x, y
@@ -232,6 +238,7 @@ def _compare(function: Callable[..., Any]) -> Callable[..., Any]:
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     **systems.FUNCTIONS,
+    **products.FUNCTIONS,
     **{
         name: _lanes(getattr(np, name))
         for name in ("exp", "exp2", "expm1", "log", "log1p", "tanh", "sin", "cos", "tan", "sinh", "cosh", "cbrt")
@@ -255,6 +262,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "dynamic_slice_in_dim": _dynamic_slice, "take": _take,
     "concatenate": lambda node, *xs: np.concatenate(xs, int(node.attr("dimension"))),
     "rev": lambda node, x: np.flip(x, node.attr("dimensions")),
+    "iota": _iota,
     "stack": lambda node, *xs: np.stack(xs, int(node.attr("axis"))),
     "tile": lambda node, x: _tile(x, node.attr("reps")),
     "reduce_max": _reduce(np.maximum, "least"), "reduce_min": _reduce(np.minimum, "most"),

@@ -23,6 +23,10 @@ from egraph_opt.rules.check import band_choices, layout_choices, systems
 from egraph_opt.rules.check.profile import DTYPES, FLOATS, MisfitError, Profile
 from egraph_opt.rules.check.random_specs import draw_spec
 
+CONVERSIONS = ("convert_element_type", "bitcast_convert_type")
+MIXED = frozenset({*CONVERSIONS, *systems.DTYPES, "select_n", "pow", "take", "dynamic_slice_in_dim", "segment_sum"})
+"""Operations whose operands are of several element types, or whose result says nothing of theirs."""
+
 CHOOSERS = {**layout_choices.CHOOSERS, **systems.CHOOSERS, **band_choices.CHOOSERS}
 
 Known = Sequence[TensorType | None]
@@ -39,10 +43,11 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What conditions ask of a spec: its letters, its factor."""
+    """What conditions ask of a spec: its letters, its factor; and of the operands: their element type."""
 
     letters: str | None = None
     scale: str | None = None
+    dtype: str | None = None
 
 
 def choose(profile: Profile, name: str, known: Known, want: Want, text: str | None, hints: Hints) -> Choice:
@@ -54,15 +59,15 @@ def choose(profile: Profile, name: str, known: Known, want: Want, text: str | No
         known: types of the operands that are fixed.
         want: what is asked of the result.
         text: the attributes, where they are fixed.
-        hints: what conditions ask of a spec.
+        hints: what conditions ask.
 
     Raises:
         MisfitError: this draw does not fit.
     """
     op = get_op(words()[name].op)
-    if op.name == "constant":
-        return text or _constant(profile, want), []
-    dtypes = _operand_dtypes(profile, name, known, want)
+    if op.name in ("constant", "iota"):
+        return text or (_constant if op.name == "constant" else _iota)(profile, want), []
+    dtypes = _operand_dtypes(profile, name, known, want, hints.dtype)
     if op.name == "einsum":
         shapes = [t.shape if t else None for t in known]
         spec = text or draw_spec(profile, shapes, want.shape, dtypes[0], hints.letters, hints.scale)
@@ -113,6 +118,17 @@ def _constant(profile: Profile, want: Want) -> str:
     elif "int" in dtype:
         numbers = (0, 1, 2, 3, 5) if dtype.startswith("u") else (0, 1, -1, 2, 3, -5)
     return f"{dtype} {profile.rng.choice(numbers)!r}"
+
+
+def _iota(profile: Profile, want: Want) -> str:
+    shape = want.shape
+    if shape is None:
+        shape = (profile.size(),) if profile.chance(0.6) else profile.shape(least=1)
+    if not shape:
+        raise MisfitError("a scalar counts nothing")
+    numbers = [d for d in DTYPES if d != "bool" and "complex" not in d]
+    dtype = want.dtype or (profile.main if profile.main in numbers else profile.rng.choice(numbers))
+    return attribute_text((("dtype", DType(dtype)), ("shape", shape), ("dimension", profile.rng.randrange(len(shape)))))
 
 
 def _reshape(profile: Profile, known: TensorType | None, want: Want, text: str | None, dtype: str) -> Choice:
@@ -175,7 +191,7 @@ def _attributes(profile: Profile, name: str, operands: Sequence[TensorType], wan
     return attribute_text(tuple((k, freeze(v)) for k, v in values.items()))
 
 
-def _operand_dtypes(profile: Profile, name: str, known: Known, want: Want) -> list[str]:
+def _operand_dtypes(profile: Profile, name: str, known: Known, want: Want, hinted: str | None) -> list[str]:
     """An element type for each operand."""
     op = get_op(words()[name].op)
     count = len(known)
@@ -195,18 +211,30 @@ def _operand_dtypes(profile: Profile, name: str, known: Known, want: Want) -> li
         return [d or str(held) for d in systems.DTYPES[op.name]]
     if fixed is not None:
         return [fixed] * count
-    if op.name in ("convert_element_type", "bitcast_convert_type"):
+    if op.name in CONVERSIONS:
         return [profile.dtype() if profile.chance(0.6) else profile.other]
     table = results(name)
     if not table:
         return [want.dtype or profile.dtype()] * count
-    fitting = [d for d, result in table.items() if want.dtype in (None, result)]
-    if not fitting:
-        raise MisfitError(f"{op.name} makes no {want.dtype}")
-    if profile.main in fitting and (profile.chance(0.9) or len(set(table.values())) == len(table)):
+    taken = fitting(name, want)
+    if hinted is not None and hinted in taken:
+        return [hinted] * count
+    if profile.main in taken and (profile.chance(0.9) or len(set(table.values())) == len(table)):
         return [profile.main] * count
-    floats = [d for d in fitting if d in FLOATS[:2]]
-    return [profile.rng.choice(floats if floats and profile.chance(0.5) else fitting)] * count
+    floats = [d for d in taken if d in FLOATS[:2]]
+    return [profile.rng.choice(floats if floats and profile.chance(0.5) else taken)] * count
+
+
+def fitting(name: str, want: Want) -> list[str]:
+    """Element types of operands that an operation takes, where they are all of one, and that make what is wanted.
+
+    Raises:
+        MisfitError: there are none.
+    """
+    found = [d for d, result in results(name).items() if want.dtype in (None, result)]
+    if not found:
+        raise MisfitError(f"{words()[name].op} makes no {want.dtype}")
+    return found
 
 
 @functools.cache

@@ -139,13 +139,16 @@ def _wrong_cases(checker: Checker, cases: Sequence[Case], seed: int) -> list[Cas
     wrong = {fault.case for fault in find_faults(outcome, checker.rule)}
     if not wrong and (first := checker.fault(outcome)):
         wrong = {first.case}
-    return sorted((cases[k] for k in wrong), key=lambda case: (len(case.instance.nodes), case.instance.elements))[:4]
+    return sorted((cases[k] for k in wrong), key=_length)[:4]
 
 
-def _size(outcome: Outcome, fault: Fault) -> tuple[int, int, float]:
+def _length(case: Case) -> int:
+    return len(case.instance.nodes) + case.instance.elements
+
+
+def _size(outcome: Outcome, fault: Fault) -> tuple[int, int]:
     case = outcome.valuation.cases[fault.case]
-    weight = sum(float(len(value_text(v))) for v in case.inputs.values())
-    return len(case.instance.nodes), case.instance.elements, weight
+    return _length(case), sum(len(value_text(v)) for v in case.inputs.values())
 
 
 def _simplified(checker: Checker, outcome: Outcome, fault: Fault) -> tuple[Outcome, Fault]:

@@ -107,7 +107,11 @@ def _single(profile: Profile, known: Shape | None, want: Shape | None, factor: S
         word.append(rng.choice(again) if again and profile.chance(0.15) else letters.new(size))
     distinct = list(dict.fromkeys(word))
     if want is not None:
-        out = [_read_or_written(profile, size, distinct, letters) for size in want]
+        left, out = list(distinct), list[str]()
+        for size in want:
+            again = [c for c in out if c not in distinct and sizes[c] == size]
+            written = again and profile.chance(0.25)
+            out.append(rng.choice(again) if written else _read_or_written(profile, size, left, letters))
         return canonical(["".join(word)], "".join(out), sizes, factor)
     kept = [c for c in distinct if profile.chance(0.75) or dtype == "bool"]
     if not profile.chance(0.35):
@@ -134,6 +138,7 @@ def _single_by_result(profile: Profile, shape: Shape, factor: Scale, dtype: str)
     """From the result back: each of its dimensions is read, broadcast, or the diagonal of an earlier one."""
     rng, letters = profile.rng, _Letters()
     output, read = "", ""
+    reads = rng.choice((0.83, 0.83, 0.83, 0.5))
     for size in shape:
         again = [c for c in output if letters.sizes[c] == size]
         kind = rng.random()
@@ -141,7 +146,7 @@ def _single_by_result(profile: Profile, shape: Shape, factor: Scale, dtype: str)
             output += rng.choice(again)
         else:
             output += letters.new(size)
-            read += output[-1] if kind < 0.85 else ""
+            read += output[-1] if profile.chance(reads) else ""
     count = 0 if dtype == "bool" else rng.choice((0, 0, 0, 1, 1, 2))
     word = list(read) + [letters.new(profile.size()) for _ in range(count)]
     if word and profile.chance(0.12):

@@ -23,11 +23,11 @@ from egraph_opt.ir.numerics import Numerics
 from egraph_opt.rules.admission import remember
 from egraph_opt.rules.check.cases import Case, give_values
 from egraph_opt.rules.check.counterexample import Counterexample, shrink
+from egraph_opt.rules.check.drawing import draw_instances
 from egraph_opt.rules.check.draws import FINITE_STYLES, Style
 from egraph_opt.rules.check.evaluate import EvaluationError, Reading
 from egraph_opt.rules.check.faults import Fault, false_fact, find_faults, is_polynomial
 from egraph_opt.rules.check.instances import Instance
-from egraph_opt.rules.check.maker import draw_instances
 from egraph_opt.rules.check.premises import Premises, literals, read_premises, unknown_heads
 from egraph_opt.rules.check.profile import DTYPES
 from egraph_opt.rules.check.trial import Outcome, saturate

@@ -35,24 +35,38 @@ def eliminated(a: Array, b: Array) -> tuple[Array, Array, Array]:
     Returns:
         The solution, the diagonal of the eliminated matrices, and the signs of the row exchanges.
     """
-    a, b = a.copy(), b.copy()
+    factors, order, exchanges = factored(a)
+    n = a.shape[-1]
+    x = np.take_along_axis(b, order[..., None], -2)
+    for k in range(n):
+        x[..., k + 1 :, :] -= factors[..., k + 1 :, k, None] * x[..., k, None, :]
+    for k in range(n - 1, -1, -1):
+        known = (factors[..., k, k + 1 :, None] * x[..., k + 1 :, :]).sum(-2)
+        x[..., k, :] = (x[..., k, :] - known) / factors[..., k, k, None]
+    signs = np.where((exchanges != np.arange(n)).sum(-1) % 2, -1.0, 1.0)
+    return x, np.diagonal(factors, axis1=-2, axis2=-1), signs
+
+
+def factored(a: Array) -> tuple[Array, Array, Array]:
+    """LU factors in one matrix, the order of the rows in it, and the row that each step exchanged its own with.
+
+    Args:
+        a: matrices ``[..., n, n]``.
+    """
     n = a.shape[-1]
     count = math.prod(a.shape[:-2])
-    flat_a, flat_b = a.reshape(count, n, n), b.reshape(count, n, b.shape[-1])
-    signs = np.ones(len(flat_a))
-    for p, (matrix, right) in enumerate(zip(flat_a, flat_b, strict=True)):
-        for k in range(n):
-            best = k + int(np.argmax(np.abs(matrix[k:, k])))
-            if best != k:
-                matrix[[k, best]], right[[k, best]] = matrix[[best, k]], right[[best, k]]
-                signs[p] = -signs[p]
-            factors = matrix[k + 1 :, k] / matrix[k, k]
-            matrix[k + 1 :] -= factors[:, None] * matrix[k]
-            right[k + 1 :] -= factors[:, None] * right[k]
-        for k in range(n - 1, -1, -1):
-            right[k] = (right[k] - matrix[k, k + 1 :] @ right[k + 1 :]) / matrix[k, k]
-    diagonal = np.diagonal(flat_a, axis1=-2, axis2=-1).reshape(a.shape[:-1])
-    return flat_b.reshape(b.shape), diagonal, signs.reshape(a.shape[:-2])
+    flat, each = a.reshape(count, n, n).copy(), np.arange(count)
+    order = np.tile(np.arange(n, dtype=np.int32), (count, 1))
+    exchanges = np.zeros((count, n), np.int32)
+    for k in range(n):
+        best = k + np.argmax(np.abs(flat[:, k:, k]), 1)
+        exchanges[:, k] = best
+        for rows in (flat, order):
+            rows[:, k], rows[each, best] = rows[each, best], rows[:, k].copy()
+        pivot = flat[:, k, k]
+        flat[:, k + 1 :, k] /= np.where(pivot == 0, 1, pivot)[:, None]
+        flat[:, k + 1 :, k + 1 :] -= flat[:, k + 1 :, k, None] * flat[:, k, None, k + 1 :]
+    return flat.reshape(a.shape), order.reshape(a.shape[:-1]), exchanges.reshape(a.shape[:-1])
 
 
 def meant(node: Node, a: Array) -> Array:
@@ -90,6 +104,12 @@ def _sign_det(node: Node, a: Array) -> Any:
     return (diagonal / np.where(sizes == 0, 1, sizes)).prod(-1) * signs
 
 
+def _lu_sign_det(node: Node, factors: Array, exchanges: Array) -> Any:
+    del node
+    signs = np.sign(np.diagonal(factors, axis1=-2, axis2=-1)).prod(-1)
+    return np.where((exchanges != np.arange(factors.shape[-1])).sum(-1) % 2, -signs, signs)
+
+
 def _lu_log_abs_det(node: Node, factors: Array) -> Any:
     del node
     return np.log(np.abs(np.diagonal(factors, axis1=-2, axis2=-1))).sum(-1)
@@ -114,13 +134,17 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "cholesky": _cholesky,
     "log_abs_det": _log_abs_det,
     "sign_det": _sign_det,
+    "lu_factors": lambda node, a: factored(a)[0],
+    "lu_permutation": lambda node, a: factored(a)[1],
+    "lu_pivots": lambda node, a: factored(a)[2],
     "lu_log_abs_det": _lu_log_abs_det,
+    "lu_sign_det": _lu_sign_det,
 }
 
 DTYPES = {"lu_solve": ("", "", "int32", ""), "lu_sign_det": ("", "int32")}
 """Element types of operands that are not those of the matrices."""
 
-SYSTEMS = frozenset({*FUNCTIONS, "lu_factors"}) - {"cholesky"}
+SYSTEMS = frozenset(FUNCTIONS) - {"cholesky", "lu_permutation", "lu_pivots"}
 
 
 def made_regular(nodes: Sequence[Node], inputs: dict[int, Array], fixed: Collection[int]) -> None:

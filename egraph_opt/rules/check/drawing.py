@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws instances of a rule's left side until there are enough: each kind of element type in turn."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+from egraph_opt.rules.check.instances import Instance
+from egraph_opt.rules.check.maker import Effort, Maker
+from egraph_opt.rules.check.premises import Premises
+from egraph_opt.rules.check.profile import MisfitError, Profile
+
+TURNS = (None, "complex128", None, "int32", None, "float32", "float64", "bool", "bfloat16", None, "uint32", None)
+"""Main element types of successive instances; None leaves it to chance."""
+
+TURN_TRIES = 25
+"""Draws for an instance of the type whose turn it is."""
+
+MOST_ELEMENTS = 20_000
+"""Larger instances would only be slow."""
+
+
+EFFORTS = (Effort(1, 0), Effort(12, 0), Effort(6, 4), Effort(12, 30))
+"""What is drawn again: of rare instances parts, of others nothing, for that is cheaper."""
+
+EXPLORED = 0.15
+"""Share of the draws that are made with any effort, and not with the one that has paid best."""
+
+
+class _Efforts:
+    """Instances drawn with the effort that gives most of them for the same work."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._work = dict.fromkeys(EFFORTS, 10.0)
+        self._made = dict.fromkeys(EFFORTS, 1.0)
+
+    def make(self, premises: Premises, profile: Profile) -> Instance:
+        """One instance, or a ``MisfitError``."""
+        best = max(EFFORTS, key=lambda effort: self._made[effort] / self._work[effort])
+        effort = self._rng.choice(EFFORTS) if self._rng.random() < EXPLORED else best
+        self._work[effort] += 2
+        maker = Maker(premises, profile, effort)
+        try:
+            found = maker.make()
+        finally:
+            self._work[effort] += maker.steps
+        self._made[effort] += 1
+        return found
+
+
+def draw_instances(
+    premises: Premises,
+    rng: random.Random,
+    count: int,
+    tries: int,
+    small: bool = False,
+    dtypes: Sequence[str] = (),
+) -> tuple[list[Instance], Counter[str]]:
+    """Instances, and how often what stood against one.
+
+    Args:
+        premises: what the rule asks for.
+        rng: source of randomness.
+        count: how many to build.
+        tries: draws to spend at most.
+        small: small sizes and ranks.
+        dtypes: element types to draw from; all of them without it.
+    """
+    made: list[Instance] = []
+    against: Counter[str] = Counter()
+    efforts = _Efforts(rng)
+    asked = since = 0
+    for _ in range(tries):
+        if len(made) == count:
+            break
+        # Every kind of element type has its turn, as far as the rule takes it; so have empty tensors.
+        turn = TURNS[len(made) % len(TURNS)] if since < TURN_TRIES and not dtypes else None
+        since = since + 1 if len(made) == asked else 0
+        asked = len(made)
+        profile = Profile(rng, small, (turn,) if turn else dtypes, len(made) % 20 == 13)
+        try:
+            instance = efforts.make(premises, profile)
+        except MisfitError as misfit:
+            against[str(misfit)] += 1
+            continue
+        if instance.elements <= MOST_ELEMENTS:
+            made.append(instance)
+    return made, against

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Specs of a random instance that the conditions of a rule on a product fix together.
+
+Conditions on an update of low rank or on one-hot rows speak of several specs, or of one that is rare among all. Here
+such specs are drawn as a whole. Now and then they are left to chance, like those of all other rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from egraph_opt.engine.sexpr import Expr, Form
+from egraph_opt.ir.spec import LETTERS, canonical
+from egraph_opt.rules.check.premises import Premises, is_variable
+from egraph_opt.rules.check.profile import Profile
+
+LEFT_TO_CHANCE = 0.1
+"""Share of the instances for which nothing is drawn here."""
+
+
+def product_texts(premises: Premises, profile: Profile) -> dict[str, str]:
+    """Values of text variables that go together; empty for a rule without such conditions.
+
+    Args:
+        premises: what the rule asks for.
+        profile: random choices.
+    """
+    calls = [call for _, call in premises.equations]
+    for names, draw in _DRAWN:
+        call = next((c for c in calls if str(c[0]).partition(".")[0] in names), None)
+        if call is not None and not profile.chance(LEFT_TO_CHANCE):
+            return {name: text for name, text in draw(profile, call[1:], calls).items() if is_variable(name)}
+    return {}
+
+
+class _Word:
+    """Fresh letters with sizes."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile, self._fresh = profile, iter(LETTERS)
+        self.sizes: dict[str, int] = {}
+
+    def new(self, count: int, least: int = 0) -> str:
+        """Letters of random sizes, none of them below ``least``."""
+        found = ""
+        for _ in range(count):
+            letter = next(self._fresh)
+            self.sizes[letter] = max(self._profile.size(), least)
+            found += letter
+        return found
+
+    def mixed(self, letters: str) -> str:
+        """The letters, mostly in another order."""
+        return "".join(self._profile.rng.sample(letters, len(letters))) if self._profile.chance(0.7) else letters
+
+    def some(self, letters: str, share: float) -> str:
+        """Some of the letters."""
+        return "".join(c for c in letters if self._profile.chance(share))
+
+
+def _one_hot(profile: Profile, arguments: Sequence[Expr], calls: Sequence[Form]) -> dict[str, str]:
+    """A product with rows that are one where an index says; the places are summed over, or the rows are."""
+    word = _Word(profile)
+    reads = any(str(call[0]).startswith("one-hot-read") for call in calls)
+    place, ids = word.new(1), word.new(profile.rng.choice((1, 1, 1, 2)))
+    rest = word.new(profile.rng.choice((0, 1, 1, 2)))
+    row = word.mixed(ids + place)
+    other, output = (place + rest, ids + rest) if reads else (ids + rest, place + rest)
+    words = [word.mixed(other), row]
+    text, position, of_ids, of_places = map(str, arguments)
+    sizes = word.sizes
+    return {
+        text: canonical(words if position == "1" else words[::-1], word.mixed(output), sizes),
+        of_ids: canonical([word.mixed(ids)], row, sizes),
+        of_places: canonical([place], row, sizes),
+    }
+
+
+def _low_rank(profile: Profile, arguments: Sequence[Expr], calls: Sequence[Form]) -> dict[str, str]:
+    """An update of low rank, and a right-hand side that shares its first factor."""
+    word = _Word(profile)
+    batch, row, rank = word.new(profile.rng.choice((0, 0, 0, 1, 1, 2))), word.new(1, least=2), word.new(1)
+    column = word.new(1)
+    sizes = word.sizes
+    sizes[column] = sizes[row]
+    sizes[rank] = profile.rng.choice((1, 1, 2 if sizes[row] > 2 else 1, sizes[rank]))
+    if any(str(call[0]).startswith("rank-one") for call in calls):
+        rank = ""
+    transposed = len(arguments) > 2 and profile.chance(0.4)
+    mine, other = (column, row) if transposed else (row, column)
+    shared = batch if profile.chance(0.6) or any(str(call[0]).startswith("push") for call in calls) else None
+    x = word.mixed((word.some(batch, 0.7) if shared is None else shared) + mine + rank)
+    y = word.mixed((batch if shared is None else word.some(batch, 0.7)) + other + rank)
+    words = [x, y] if str(arguments[1]) == "0" else [y, x]
+    found = {str(arguments[0]): canonical(words, batch + row + column, sizes)}
+    if len(arguments) > 2:
+        found[str(arguments[2])] = f"matrix='general', transposed={transposed}"
+    push = next((call for call in calls if str(call[0]).startswith("push-through")), None)
+    if push is not None and rank:
+        columns = word.new(profile.rng.choice((0, 1, 1, 2)))
+        z = word.mixed(word.some(batch, 0.7) + rank + columns)
+        pair = [x, z] if str(push[5]) == "0" else [z, x]
+        found[str(push[4])] = canonical(pair, batch + mine + columns, sizes)
+    return found
+
+
+_DRAWN: tuple[tuple[frozenset[str], Callable[..., dict[str, str]]], ...] = (
+    (frozenset({"one-hot-read", "one-hot-added"}), _one_hot),
+    (frozenset({"low-rank", "rank-one", "low-rank-determinant", "rank-one-determinant"}), _low_rank),
+)
