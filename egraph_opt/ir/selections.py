@@ -63,10 +63,10 @@ def taken(text: str, position: int, axis: int) -> tuple[str, list[str]] | None:
 
 
 def read(text: str, position: int, place: str, letters: Sequence[str]) -> Read | None:
-    """A product that sums over the places: the other operand is read there."""
+    """A product that sums over the places: the other operand is read there, if there is anything to read."""
     spec = Spec.parse(text)
     other = spec.inputs[1 - position]
-    if place not in other or place in spec.output or set(letters) & set(other):
+    if place not in other or place in spec.output or set(letters) & set(other) or not spec.sizes[place]:
         return None
     word = "".join("".join(letters) if c == place else c for c in other)
     shape = shape_text(tuple(spec.sizes[c] for c in word))
