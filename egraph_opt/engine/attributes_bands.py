@@ -34,7 +34,8 @@ def _holds_triangle(part: str, attrs: str, shape: str) -> bool:
         return False
     sizes = parse_shape(shape)
     least = -1 if kind.startswith("unit") else 0
-    lower, upper = (sizes[-1], least) if kind.endswith("lower") else (least, sizes[-1])
+    most = max(sizes[-2:])
+    lower, upper = (most, least) if kind.endswith("lower") else (least, most)
     return _holds(part, lower, upper, sizes)
 
 

@@ -16,6 +16,7 @@ from egraph_opt.engine.sexpr import Form
 from egraph_opt.ir.bindings import Binding
 from egraph_opt.ir.nests import Nest, Tree
 from egraph_opt.ir.spec import Scale, canonical
+from egraph_opt.rules.check.block_presets import PRESETS
 from egraph_opt.rules.check.premises import Premises, is_literal, is_variable, unquote
 from egraph_opt.rules.check.profile import DTYPES, Profile
 
@@ -31,6 +32,11 @@ def preset(premises: Premises, profile: Profile) -> dict[str, str]:
         profile: random choices.
     """
     calls = [call for _, call in premises.equations]
+    for call in calls:
+        function = str(call[0]).partition(".")[0]
+        if function in PRESETS:
+            outputs = {str(c[0]).partition(".")[2] for c in calls if str(c[0]).partition(".")[0] == function}
+            return PRESETS[function](profile, [str(part) for part in call[1:]], outputs)
     nests = [(unquote(str(call[1])), [str(s) for s in call[2:]]) for call in calls if _NEST.fullmatch(str(call[0]))]
     shapes = [(unquote(str(call[1])), str(call[2])) for call in calls if call[0] == "bind-shape"]
     if not nests and not shapes:
