@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Public entry points: ``optimize``, ``load``, ``assume``, ``rule``."""
+"""Public entry points: ``optimize``, ``load``, ``rule``; those about facts are in ``stated``."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from egraph_opt._compat import outside_of_traces, trace_settings
 from egraph_opt.calling import precision_of
@@ -18,8 +16,6 @@ from egraph_opt.capture import Arguments
 from egraph_opt.errors import ArgumentError
 from egraph_opt.frontends import LoadedModel
 from egraph_opt.frontends import load as load_model
-from egraph_opt.ir.structure import DECLARED, ELEMENTWISE, impossible
-from egraph_opt.ops.declared import assume_p
 from egraph_opt.options import Options, make_options
 from egraph_opt.pipeline import plan
 from egraph_opt.result import Result
@@ -170,45 +166,6 @@ def load(path: str | Path) -> LoadedModel:
         UnsupportedOpError: it holds an operation that is not known.
     """
     return load_model(path)
-
-
-def assume(x: Any, *facts: str, bandwidth: int | tuple[int, int] | None = None) -> Any:
-    """State facts about an array, such as ``"positive_definite"``; the value is returned unchanged.
-
-    Rules may use what is stated, and nothing checks it: where it is not so, results are wrong. Facts about matrices are
-    about the last two dimensions. It composes with JAX's transformations and costs nothing when it runs.
-
-    Args:
-        x: an array.
-        facts: any of "banded", "block_diagonal", "circulant", "constant", "diagonal", "identity", "lower_triangular",
-            "nonnegative", "one_hot" (in each row), "orthogonal", "orthonormal_columns", "orthonormal_rows",
-            "permutation", "positive", "positive_definite", "positive_semidefinite", "symmetric", "toeplitz",
-            "triangular", "tridiagonal", "unit_diagonal", "upper_triangular", "zero". "positive" and "nonnegative" are
-            about each element, of a "diagonal" matrix about those on the diagonal.
-        bandwidth: of a "banded" matrix: how many diagonals below and above the main one are not zero.
-
-    Raises:
-        ArgumentError: an unknown fact, or one about matrices for an array of less than two dimensions.
-    """
-    stated = dict.fromkeys(facts)
-    for fact in facts:
-        if fact not in DECLARED:
-            near = difflib.get_close_matches(fact, DECLARED, 1)
-            hint = f"did you mean {near[0]!r}? There" if near else "there"
-            raise ArgumentError(f"assume: fact {fact!r} is not known; {hint} are {', '.join(sorted(DECLARED))}")
-    if bandwidth is not None:
-        low, high = (bandwidth, bandwidth) if isinstance(bandwidth, int) else bandwidth
-        if "banded" not in stated or low < 0 or high < 0:
-            raise ArgumentError(f"assume: bandwidth={bandwidth!r} goes with the fact 'banded' and is not negative")
-        stated = {**dict.fromkeys(fact for fact in facts if fact != "banded"), f"banded:{low},{high}": None}
-    shape = np.shape(x)
-    matrices = [fact for fact in facts if fact not in ELEMENTWISE]
-    if matrices and len(shape) < 2:
-        raise ArgumentError(f"assume: {matrices[0]!r} is about matrices; got an array of shape {shape}")
-    odd = [fact for fact in matrices if fact in impossible(shape)]
-    if odd:
-        raise ArgumentError(f"assume: no array of shape {shape} can be {odd[0]!r}")
-    return assume_p.bind(x, facts=tuple(stated)) if stated else x
 
 
 def rule(

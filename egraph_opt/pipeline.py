@@ -28,7 +28,7 @@ from egraph_opt.report import Report, duration, quantity
 from egraph_opt.result import Result
 from egraph_opt.search import Candidate, Search, SearchOptions, search
 from egraph_opt.split import split
-from egraph_opt.verify import Verdict, Verifier, sample_inputs
+from egraph_opt.verify import Verdict, Verifier, is_guarded, sample_inputs
 
 Progress = Callable[[str], None]
 
@@ -144,9 +144,12 @@ def _decide(
         report.decision = "the original: the search found nothing cheaper"
         return original, False
     inputs = sample_inputs(captured.graph, options.seed, given=_given(captured))
+    sets = [inputs]
+    if is_guarded(captured.graph):  # the branch in which nothing is stated is compared, too
+        sets.append(sample_inputs(captured.graph, options.seed, given=_given(captured), branches=False))
     verifier = Verifier(
         captured.graph,
-        [inputs],
+        sets,
         function=(lambda leaves: captured.original(*leaves)) if simplified or len(captured.graph) < LARGE else None,
         fewer_nonfinite=options.numerics >= Numerics.FINITE,
         seed=options.seed,

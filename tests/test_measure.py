@@ -102,6 +102,11 @@ def test_best_of_several() -> None:
     assert choose(result)[0] == 2
 
 
+def test_large_gain_wins_on_a_noisy_machine() -> None:
+    assert choose(Measurement((timing(1.0), timing(0.1)), noise=1.5))[0] == 1
+    assert choose(Measurement((timing(1.0), timing(0.5)), noise=1.5))[0] == 0
+
+
 def test_nothing_to_choose() -> None:
     assert choose(Measurement((timing(1.0),), noise=0.0)) == (0, "no candidate")
 
@@ -113,7 +118,7 @@ def test_loops_decide_for_tiny_programs() -> None:
     index, reason = choose(Measurement((original, calls_slower, better), noise=0.1, loop_noise=0.1))
     assert index == 2
     assert "2.00x as fast as the original in a compiled loop" in reason
-    assert choose(Measurement((original, better), noise=0.1, loop_noise=0.6))[0] == 0
+    assert choose(Measurement((original, better), noise=0.1, loop_noise=1.2))[0] == 0
 
 
 def test_noise_comes_from_the_original_alone() -> None:

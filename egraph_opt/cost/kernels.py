@@ -51,17 +51,21 @@ class Kernel:
     product: Product | None = None
 
 
-def kernels(graph: Graph, free: Iterable[int] = (), while_trips: float = WHILE_TRIPS) -> list[Kernel]:
+def kernels(
+    graph: Graph, free: Iterable[int] = (), while_trips: float = WHILE_TRIPS, any_branch: bool = False
+) -> list[Kernel]:
     """The kernels of a Graph, sub-graphs included.
 
     Args:
         graph: what is run.
         free: nodes whose values are there beforehand, see ``frozen_nodes``.
         while_trips: trips of loops whose number is not known.
+        any_branch: whether each branch of a choice counts with its share, as if all were as likely; else the dearest
+            one counts.
     """
     found: list[Kernel] = []
     levels = [PAID if number in free else 0 for number in graph.inputs]
-    _Kernels(graph, frozenset(free), levels, (), (), while_trips).emit(found)
+    _Kernels(graph, frozenset(free), levels, (), (), while_trips, any_branch).emit(found)
     return found
 
 
@@ -104,8 +108,10 @@ class _Kernels:
         trips: tuple[float, ...],
         path: tuple[int, ...],
         while_trips: float,
+        any_branch: bool,
     ) -> None:
-        self.graph, self.trips, self.path, self.while_trips = graph, trips, path, while_trips
+        self.graph, self.trips, self.path = graph, trips, path
+        self.while_trips, self.any_branch = while_trips, any_branch
         self.fusion = Fusion(graph, free, input_levels, len(trips))
         self.works, self.levels = self.fusion.works, self.fusion.levels
 
@@ -179,7 +185,7 @@ class _Kernels:
         )
 
     def _control(self, number: int, node: Node, found: list[Kernel]) -> None:
-        """Kernels of sub-graphs: loop bodies times their trips, the dearest branch of a choice."""
+        """Kernels of sub-graphs: loop bodies times their trips, the dearest branch of a choice, or a share of each."""
         level = self.levels[number]
         outer = self.trips[:level]
         operands = [self.levels[q] for q in node.operands]
@@ -187,7 +193,7 @@ class _Kernels:
 
         def inside(sub: Graph, levels: Sequence[int], trips: tuple[float, ...]) -> list[Kernel]:
             kernels: list[Kernel] = []
-            _Kernels(sub, frozenset(), levels, trips, path, self.while_trips).emit(kernels)
+            _Kernels(sub, frozenset(), levels, trips, path, self.while_trips, self.any_branch).emit(kernels)
             return kernels
 
         attrs = node.kwargs
@@ -207,7 +213,10 @@ class _Kernels:
             graphs = subgraphs(node)
             chosen = operands[len(operands) - len(graphs[0].inputs) :]
             branches = [inside(sub, chosen, outer) for sub in graphs]
-            found += max(branches, key=_weight)
+            if self.any_branch:
+                found += [replace(k, times=k.times / len(branches)) for branch in branches for k in branch]
+            else:
+                found += max(branches, key=_weight)
 
     def _turn(self, number: int, trips: tuple[float, ...]) -> Kernel:
         """The turn of a loop itself: a start, no work."""

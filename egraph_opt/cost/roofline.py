@@ -54,8 +54,8 @@ class Roofline:
         return price
 
     def graph_seconds(self, graph: Graph, free: frozenset[int] = frozenset()) -> float:
-        """Run time of a whole program after fusion, Python's call not included [s]."""
-        return sum((self.kernel_seconds(kernel) * kernel.times for kernel in kernels(graph, free)), 0.0)
+        """Run time of a whole program after fusion, Python's call not included, all branches as likely [s]."""
+        return sum((self.kernel_seconds(k) * k.times for k in kernels(graph, free, any_branch=True)), 0.0)
 
     def kernel_seconds(self, kernel: Kernel) -> float:
         """Run time of one run of a kernel [s]."""

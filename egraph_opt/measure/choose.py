@@ -34,13 +34,13 @@ def choose(measurement: Measurement, least_gain: float = LEAST_GAIN) -> tuple[in
     calls = [_ratio(original.samples, t.samples) for t in timings]
     if not measurement.in_loop:
         best = min(range(len(timings)), key=calls.__getitem__)
-        if best and calls[best] < 1.0 - margin:
+        if best and calls[best] * (1.0 + margin) < 1.0:
             return best, f"{1.0 / calls[best]:.2f}x as fast as the original (noise {margin:.0%})"
         return 0, f"no candidate beats the original beyond the noise of {margin:.0%} (best {1.0 / min(calls):.2f}x)"
     inner = [_ratio(original.loop_samples, t.loop_samples) for t in timings]
     loop_margin = max(measurement.loop_noise, least_gain)
     slack = 1.0 + min(margin, MOST_SLACK)
-    fit = [i for i in range(1, len(timings)) if calls[i] <= slack and inner[i] < 1.0 - loop_margin]
+    fit = [i for i in range(1, len(timings)) if calls[i] <= slack and inner[i] * (1.0 + loop_margin) < 1.0]
     if not fit:
         return 0, f"no candidate beats the original beyond the noise of {loop_margin:.0%}, timed in a compiled loop"
     best = min(fit, key=inner.__getitem__)

@@ -33,6 +33,7 @@ def sample_inputs(
     seed: int = 0,
     kind: str = "normal",
     given: Sequence[Any] | None = None,
+    branches: bool = True,
 ) -> list[Any]:
     """Input leaves for a program.
 
@@ -41,6 +42,7 @@ def sample_inputs(
         seed: the same seed gives the same values; a leaf's values depend on its position and type only.
         kind: one of ``KINDS``.
         given: concrete leaves to use as they are, None or a ``jax.ShapeDtypeStruct`` where a leaf is to be drawn.
+        branches: whether drawn leaves have what a branch of the program states, too.
 
     Returns:
         numpy arrays (random keys: JAX arrays) in input order; drawn ones have what the program states of them.
@@ -61,7 +63,7 @@ def sample_inputs(
     ]
     if not isinstance(program, Graph) or not drawn:
         return values
-    return with_stated(program, values, drawn, np.random.default_rng(seed))
+    return with_stated(program, values, drawn, np.random.default_rng(seed), branches)
 
 
 def dtype_of(name: str) -> np.dtype[Any]:

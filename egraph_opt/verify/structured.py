@@ -7,15 +7,15 @@ that a law about it holds to the last bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from egraph_opt.ir import Graph, Spec, TensorType
+from egraph_opt.ir import Graph, Node, Spec, TensorType
 from egraph_opt.ir.spec_algebra import inverse
 from egraph_opt.ir.structure import ELEMENTWISE, UNBOUNDED, declared, impossible
-from egraph_opt.ir.types import is_complex
+from egraph_opt.ir.types import is_complex, is_floating
 from egraph_opt.ops.declared import ASSUME
 
 Array = np.ndarray[Any, Any]
@@ -52,7 +52,9 @@ def imposed(value: Array, type_: TensorType, facts: Collection[str], random: np.
     return wide.astype(value.dtype)
 
 
-def with_stated(graph: Graph, leaves: Sequence[Any], drawn: Collection[int], random: np.random.Generator) -> list[Any]:
+def with_stated(
+    graph: Graph, leaves: Sequence[Any], drawn: Collection[int], random: np.random.Generator, branches: bool = True
+) -> list[Any]:
     """Leaves of which the drawn ones have what the program states of its inputs.
 
     Args:
@@ -60,10 +62,60 @@ def with_stated(graph: Graph, leaves: Sequence[Any], drawn: Collection[int], ran
         leaves: values of its inputs.
         drawn: positions of those that may be changed.
         random: source of randomness.
+        branches: whether what a branch of a choice states counts: then the branch that states it can be taken.
     """
     found = list(leaves)
-    places = {n: position for position, n in enumerate(graph.inputs)}
+    for position, spec, node in _statements(graph, dict(enumerate(graph.inputs)), branches):
+        if position not in drawn:
+            continue
+        whole = np.asarray(found[position])
+        order = None if spec is None else _order(spec)
+        seen = (
+            whole.reshape([n for n in whole.shape if n != 1])
+            if order is not None or whole.ndim != node.type.rank
+            else whole
+        )
+        turned = seen if order is None else np.transpose(seen, np.argsort(order))
+        if turned.shape != node.type.shape:
+            continue
+        value = _solvable(imposed(turned, node.type, node.attr("facts"), random), node.type, node.attr("facts"))
+        found[position] = (value if order is None else np.transpose(value, order)).reshape(whole.shape)
+    return found
+
+
+def _solvable(value: Array, type_: TensorType, facts: Collection[str]) -> Array:
+    """A triangular matrix with a diagonal away from zero: the inverse of a random one grows with two to its size."""
+    known = declared(facts, type_.shape, not is_complex(type_.dtype))
+    triangular = type_.rank > 1 and (known.lower == 0) != (known.upper == 0)
+    if not triangular or not is_floating(type_.dtype) or {"unit_diagonal", "orthogonal"} & known.facts:
+        return value
+    changed, place = value.copy(), np.arange(min(value.shape[-2:]))
+    diagonal = changed[..., place, place]
+    changed[..., place, place] = np.where(diagonal < 0, diagonal - 1, diagonal + 1)
+    return changed
+
+
+def is_guarded(graph: Graph) -> bool:
+    """Whether a branch of the program states something of its inputs."""
+    inputs = dict(enumerate(graph.inputs))
+    return sum(1 for _ in _statements(graph, inputs, True)) > sum(1 for _ in _statements(graph, inputs, False))
+
+
+def _statements(graph: Graph, inputs: Mapping[int, int], branches: bool) -> Iterator[tuple[int, str | None, Node]]:
+    """What is stated of inputs: position of the input, how it was transposed, the ``assume`` node.
+
+    Args:
+        graph: a program, or a branch of one.
+        inputs: the node of the graph that is each input of the program.
+        branches: whether to look into branches.
+    """
+    places = {n: position for position, n in inputs.items()}
     for node in graph.nodes:
+        if node.op == "cond" and branches:
+            taken = node.operands[1:]
+            for branch in node.attr("branches"):
+                pairs = zip(branch.inputs, taken, strict=True)
+                yield from _statements(branch, {places[q]: n for n, q in pairs if q in places}, branches)
         if node.op != ASSUME:
             continue
         x, spec = node.operands[0], None
@@ -74,21 +126,8 @@ def with_stated(graph: Graph, leaves: Sequence[Any], drawn: Collection[int], ran
             if inner.op not in (ASSUME, "reshape") and (inner.op != "einsum" or spec is None):
                 break
             x = inner.operands[0]
-        if x not in places or places[x] not in drawn:
-            continue
-        whole = np.asarray(found[places[x]])
-        order = None if spec is None else _order(spec)
-        seen = (
-            whole.reshape([n for n in whole.shape if n != 1])
-            if order is not None or whole.ndim != node.type.rank
-            else whole
-        )
-        turned = seen if order is None else np.transpose(seen, np.argsort(order))
-        if turned.shape != node.type.shape:
-            continue
-        value = imposed(turned, node.type, node.attr("facts"), random)
-        found[places[x]] = (value if order is None else np.transpose(value, order)).reshape(whole.shape)
-    return found
+        if x in places:
+            yield places[x], spec, node
 
 
 def _order(spec: str) -> list[int]:
