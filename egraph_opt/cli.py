@@ -176,6 +176,12 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _rules(options: argparse.Namespace) -> int:
+    if options.action == "check":
+        with _progress() as progress:
+            return check_command.run(options, options.path, _say_now, progress)
+    if len(options.path) > 1:
+        raise ArgumentError(f"rules {options.action}: want one path, got {' '.join(map(str, options.path))}")
+    options.path = options.path[0] if options.path else None
     if options.action == "stats":
         return _rule_statistics(options)
     if options.action == "lint":
@@ -185,10 +191,7 @@ def _rules(options: argparse.Namespace) -> int:
             _say(line)
         return 0
     rules = load_rules(options.path) if options.path else RuleSet.shipped()
-    if options.action == "suggest":
-        return _suggest_rules(options, rules)
-    with _progress() as progress:
-        return check_command.run(options, list(rules), _say, progress)
+    return _suggest_rules(options, rules)
 
 
 def _suggest_rules(options: argparse.Namespace, rules: RuleSet) -> int:
@@ -370,7 +373,7 @@ def _parser() -> argparse.ArgumentParser:
         "rules", parents=[search], help="list, check or suggest rules; stats MODEL: what each does"
     )
     one.add_argument("action", choices=("list", "lint", "check", "stats", "suggest"))
-    one.add_argument("path", nargs="?", type=Path, metavar="PATH", help="file or folder; the shipped rules without it")
+    one.add_argument("path", nargs="*", type=Path, metavar="PATH", help="file or folder; the shipped rules without it")
     one.add_argument("--json", type=Path, metavar="F.json", help="write what stats or suggest found as JSON")
     check_command.add_arguments(one)
     one.add_argument("--families", action="store_true", help="list the rules of families one by one")

@@ -72,12 +72,17 @@ def draw_instances(
     made: list[Instance] = []
     against: Counter[str] = Counter()
     efforts = _Efforts(rng)
+    given_up: Counter[str | None] = Counter()
     asked = since = 0
     for _ in range(tries):
         if len(made) == count:
             break
         # Every kind of element type has its turn, as far as the rule takes it; so have empty tensors.
-        turn = TURNS[len(made) % len(TURNS)] if since < TURN_TRIES and not dtypes else None
+        turn = TURNS[len(made) % len(TURNS)]
+        if since == TURN_TRIES:
+            given_up[turn] += 1
+        if dtypes or since >= (TURN_TRIES if given_up[turn] < 2 else 2):
+            turn = None
         since = since + 1 if len(made) == asked else 0
         asked = len(made)
         profile = Profile(rng, small, (turn,) if turn else dtypes, len(made) % 20 == 13)

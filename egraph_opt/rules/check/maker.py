@@ -16,7 +16,7 @@ from egraph_opt.engine.words import make_node, words
 from egraph_opt.ir import Node, TensorType
 from egraph_opt.ir.spec import Spec
 from egraph_opt.ir.spec_algebra import inverse
-from egraph_opt.ops import get_op
+from egraph_opt.ops import Trait, get_op
 from egraph_opt.ops.declared import ASSUME
 from egraph_opt.rules.check.choices import (
     CHOOSERS,
@@ -239,8 +239,12 @@ class Maker:
             if numbers[i] is None and is_variable(part) and part in parts[:i]:
                 numbers[i] = numbers[parts.index(part)] = self._term(part, Want(None, dtype))
         compound = [i for i, part in enumerate(parts) if numbers[i] is None and self._is_compound(part)]
+        fixed = [i for i in compound if self._is_fixed(parts[i])]
+        for i in fixed:
+            numbers[i] = self._term(parts[i], Want(None, dtype))
+        compound = [i for i in compound if i not in fixed]
         self._profile.rng.shuffle(compound)
-        free = self._profile.chance(0.3 if op.name in CHOOSERS or want.shape is not None else 1.0)
+        free = not fixed and self._profile.chance(0.3 if op.name in CHOOSERS or want.shape is not None else 1.0)
         for i in compound[: 1 if free else 0]:
             numbers[i] = self._term(parts[i], Want(None, dtype))
         for i, part in enumerate(parts):
@@ -248,7 +252,7 @@ class Maker:
                 numbers[i] = self._term(part, Want(None, dtype or (want.dtype if is_variable(part[1]) else None)))
 
     def _dtype_of(self, name: str, parts: Sequence[Expr], want: Want) -> str | None:
-        """Element type of the operands, where something fixes it or the operation takes few."""
+        """Element type of the operands, where something fixes it or the main one will not do."""
         table = results(name)
         if not table or words()[name].op in MIXED:
             return None
@@ -256,7 +260,7 @@ class Maker:
         if hinted is not None:
             return hinted
         taken = fitting(name, want)
-        return None if self._profile.main in taken or len(taken) > len(table) // 2 else self._profile.rng.choice(taken)
+        return None if self._profile.main in taken else self._profile.rng.choice(taken)
 
     def _dtype_hint(self, part: Expr, depth: int) -> str | None:
         """Element type of a term that is not built yet, where something in it fixes that."""
@@ -280,6 +284,17 @@ class Maker:
     def _is_compound(self, part: Expr) -> bool:
         known = part in self._premises.definitions or part in self._facts
         return (isinstance(part, Form) and part[0] != "Constant") or known
+
+    def _is_fixed(self, part: Expr) -> bool:
+        """Whether the shape of a term follows from specs that are known already."""
+        if isinstance(part, str):
+            return part not in self._building and any(map(self._is_fixed, self._premises.definitions.get(part, ())))
+        if not is_term(part):
+            return False
+        op = get_op(words()[str(part[0])].op)
+        if op.name in ("einsum", "reshape"):
+            return self._conditions.text(part[1]) is not None
+        return (op.name == "add" or Trait.ELEMENTWISE in op.traits) and any(map(self._is_fixed, part[1:]))
 
     def _node(self, name: str, text: str, operands: Sequence[int]) -> int:
         type_ = result_type(name, text, [self._instance.nodes[n].type for n in operands])
