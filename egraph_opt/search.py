@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from egraph_opt.adjoint import WEIGHTED, adjoint_form, weights_gathered
+from egraph_opt.adjoint import FACTORED, MOVED, WEIGHTED, adjoint_form, factored, weights_gathered
 from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
 from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
 from egraph_opt.engine.decode import Choice, Prices, choose, decode, inherit_sources, sources_of
@@ -174,7 +174,8 @@ def search(
     graph = normalise(graph, options.numerics)
     plain, (graph, read) = graph, _narrowed(graph, options)
     found.note(read, plain, graph)
-    plain, (graph, gathered) = graph, _gathered(graph, options)
+    new = weights_gathered(graph, options.numerics)
+    plain, (graph, gathered) = graph, _used(graph, new, WEIGHTED, options, SLACK)
     found.note(gathered, plain, graph)
     found.seconds["normalise"] = time.perf_counter() - start
     plain, (graph, looped) = graph, improved(graph, options.numerics, options.cost)
@@ -193,6 +194,11 @@ def search(
         plain, (graph, moved) = graph, adjoint_form(graph, options.numerics, price)
         found.note(moved, plain, graph, price=price)
         bodies += moved
+        if MOVED not in moved:  # what was moved met other values as they are written
+            new = factored(graph, options.numerics, options.cost.node_cost)
+            plain, (graph, taken) = graph, _used(graph, new, FACTORED, options, 1.0)
+            found.note(taken, plain, graph)
+            bodies += taken
         spent = time.perf_counter() - start
         found.seconds["normalise"] += spent
         options = replace(options, budget=max(options.budget - spent, LEAST_SHARE * options.budget))
@@ -320,13 +326,12 @@ def _narrowed(graph: Graph, options: SearchOptions) -> tuple[Graph, Counter[str]
     return graph, +used
 
 
-def _gathered(graph: Graph, options: SearchOptions) -> tuple[Graph, Counter[str]]:
-    """The program with what scales large tensors computed on few elements, where that is hardly dearer."""
-    new = weights_gathered(graph, options.numerics)
+def _used(graph: Graph, new: Graph, name: str, options: SearchOptions, slack: float) -> tuple[Graph, Counter[str]]:
+    """What a pass made, if it changed the program and is not too dear, with the name of the pass; else the program."""
     if new is not graph:
         new = normalise(new, options.numerics)
-        if new != graph and options.cost.graph_seconds(new) <= SLACK * options.cost.graph_seconds(graph):
-            return new, Counter((WEIGHTED,))
+        if new != graph and options.cost.graph_seconds(new) <= slack * options.cost.graph_seconds(graph):
+            return new, Counter((name,))
     return graph, Counter()
 
 

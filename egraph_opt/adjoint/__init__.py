@@ -8,11 +8,20 @@ field. ``elimination`` takes a result that is linear in what a chain of products
 ``<a, L u> = <L' a, u>`` along the whole chain, wherever ``L' a`` is there already. No single step of it is cheaper, so
 a search that grows by local gains does not find them (docs/decisions/derivatives.md).
 
-``weights`` comes first: what scales the rows of whole Jacobians is computed on few elements.
+``weights`` comes first: what scales the rows of whole Jacobians is computed on few elements. ``factors`` comes last:
+sums of elementwise products have one form for the search.
 """
 
+from egraph_opt.adjoint.factors import FACTORED as FACTORED
+from egraph_opt.adjoint.factors import factored as factored
 from egraph_opt.adjoint.rewrite import LAWS as LAWS
+from egraph_opt.adjoint.rewrite import MOVED as MOVED
 from egraph_opt.adjoint.rewrite import adjoint_form as adjoint_form
-from egraph_opt.adjoint.weights import WEIGHT_LAWS as WEIGHT_LAWS
 from egraph_opt.adjoint.weights import WEIGHTED as WEIGHTED
 from egraph_opt.adjoint.weights import weights_gathered as weights_gathered
+
+SCALING_LAWS = {
+    WEIGHTED: "x a + x b = x (a + b), where a and b have fewer dimensions; masks of x a act on a",
+    FACTORED: "x a + x b = x (a + b), element by element",
+}
+"""What the passes about elementwise products say, by name."""

@@ -24,9 +24,6 @@ from egraph_opt.ops import Trait, get_op
 WEIGHTED = "row-factors"
 """What reports call the pass."""
 
-WEIGHT_LAWS = {WEIGHTED: "x a + x b = x (a + b), where a and b have fewer dimensions; masks of x a act on a"}
-"""What it says, by name."""
-
 NARROW = ("float16",)
 """Element types whose sums of weights overflow too easily."""
 

@@ -97,8 +97,12 @@ def _absorb(outer: str, inner: str, position: int) -> Result:
     return _pure_cases(pure)
 
 
+REGROUP_SLACK = 1.02
+"""How much dearer another grouping may be: of ``u'(K'e) = (K u)'e`` that one may be better that shares ``K u``."""
+
+
 def _regroup(outer: str, inner: str, position: int, keep: int) -> Result:
-    found = spec_algebra.regroup(outer, inner, position, keep, 1.0)
+    found = spec_algebra.regroup(outer, inner, position, keep, REGROUP_SLACK)
     return {"pair": found[0], "rest": found[1]} if found else None
 
 
@@ -193,7 +197,11 @@ FUNCTIONS: dict[str, AttributeFunction] = {
         ),
         AttributeFunction("untranspose", (_S, _S), ("",), _untranspose, "product spec whose transpose is undone"),
         AttributeFunction(
-            "regroup", (_S, _S, _I, _I), ("pair", "rest"), _regroup, "another grouping of three operands, if no dearer"
+            "regroup",
+            (_S, _S, _I, _I),
+            ("pair", "rest"),
+            _regroup,
+            "another grouping of three operands, if hardly dearer",
         ),
         AttributeFunction(
             "merge-frozen",

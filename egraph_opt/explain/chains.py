@@ -28,7 +28,7 @@ LAWS = {
     "normal-form": "the same, written in normal form",
     "body": "the body of a loop or branch is replaced by an equal one",
     "loop": "loops and branches are written in another form",
-    **adjoint.WEIGHT_LAWS,
+    **adjoint.SCALING_LAWS,
     **loops.LAWS,
     **reads.LAWS,
 }

@@ -14,7 +14,7 @@ from egraph_opt.result import Result
 
 MAX_LINES = 12
 
-LAWS = {**adjoint.LAWS, **adjoint.WEIGHT_LAWS, **loops.LAWS, **reads.LAWS}
+LAWS = {**adjoint.LAWS, **adjoint.SCALING_LAWS, **loops.LAWS, **reads.LAWS}
 """What the passes around the search do."""
 
 
