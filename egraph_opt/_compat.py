@@ -81,13 +81,20 @@ def _code_line(code: Any, instruction: int) -> int:
     return line
 
 
-_API = os.path.join(os.path.dirname(__file__), "api.py")  # noqa: PTH118, PTH120  (compared as text)
+_PACKAGE = os.path.dirname(__file__) + os.sep  # noqa: PTH120  (compared as text)
+_PROGRAMS = os.path.join(_PACKAGE, "_benchmarks") + os.sep  # noqa: PTH118
+
+
+def _is_own(file: str) -> bool:
+    """Whether a file is of this package, and not one of the programs that come with it."""
+    return file.startswith(_PACKAGE) and not file.startswith(_PROGRAMS)
 
 
 def user_line(traceback: Any) -> tuple[str, int] | None:
-    """File and line of the innermost frame outside JAX and the standard library: half public in 0.10 and 0.11.
+    """File and line of the innermost frame outside JAX, the standard library and this package.
 
-    ``source_info_util.user_frame`` also finds the columns, which takes most of its time.
+    Half public in JAX 0.10 and 0.11. ``source_info_util.user_frame`` also finds the columns, which takes most of its
+    time.
     """
     from jax._src.source_info_util import is_user_filename  # noqa: TID251
 
@@ -95,7 +102,7 @@ def user_line(traceback: Any) -> tuple[str, int] | None:
         return None
     codes, instructions = traceback.raw_frames()
     for code, instruction in zip(codes, instructions, strict=True):
-        if is_user_filename(code.co_filename) and code.co_filename != _API:
+        if is_user_filename(code.co_filename) and not _is_own(code.co_filename):
             return code.co_filename, _code_line(code, instruction)
     return None
 

@@ -137,3 +137,16 @@ def test_what_cannot_be_tested_is_refused(facts: dict[str, str], message: str) -
 def test_shape_that_cannot_have_the_fact_is_refused() -> None:
     with pytest.raises(ArgumentError, match="symmetric"):
         egraph_opt.guarded(product, a="symmetric")(A[:3], B)
+
+
+def files_of(graph: Graph) -> set[str]:
+    own = {source.file for node in graph.nodes for source in node.sources}
+    return own.union(*map(files_of, graph.subgraphs()))
+
+
+def test_source_lines_are_the_users() -> None:
+    def stated(a: Any, b: Any) -> Any:
+        return egraph_opt.assume(a, "symmetric") @ b
+
+    for function in (egraph_opt.guarded(product, a="diagonal"), stated):
+        assert files_of(planned(function, A, B).before) == {__file__}
