@@ -45,14 +45,28 @@ def adjoint_steps(
 
 
 def normal_forms(
-    graph: Graph, place: Sequence[int], image: Sequence[int], terms: Sequence[int], evidence: Evidence
+    graph: Graph,
+    place: Sequence[int],
+    image: Sequence[int],
+    terms: Sequence[int],
+    evidence: Evidence,
+    passes: tuple[str, ...] = (),
 ) -> None:
-    """Each node over what its operands became equals what it became; inside of sums nothing became of a node yet."""
+    """Each node over what its operands became equals what it became; inside of sums nothing became of a node yet.
+
+    Args:
+        graph: the program.
+        place: number of what each node became; -1 for nothing.
+        image: terms of these.
+        terms: of leaves of the program.
+        evidence: takes the equations.
+        passes: what was done, where it was no normal form.
+    """
     became: list[int] = []
     for n, node in enumerate(graph.nodes):
         term = evidence.table.node(node, [became[q] for q in node.operands]) if node.operands else terms[n]
         if place[n] >= 0:
-            evidence.add(Equation("normal-form", term, image[place[n]]))
+            evidence.add(Equation("pass" if passes else "normal-form", term, image[place[n]], passes=passes))
             term = image[place[n]]
         became.append(term)
 

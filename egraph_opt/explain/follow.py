@@ -19,6 +19,7 @@ from egraph_opt.engine.words import ADD
 from egraph_opt.errors import EngineError
 from egraph_opt.explain.adjoint import adjoint_steps, normal_form
 from egraph_opt.explain.evidence import Equation, Evidence
+from egraph_opt.explain.pairing import follow_narrowing, follow_pass
 from egraph_opt.explain.terms import graphs_of
 from egraph_opt.ir import Graph, Node
 from egraph_opt.ir.numerics import Numerics
@@ -42,15 +43,17 @@ class Effort:
         rules: rules of the search, as it admitted them.
         numerics: its class.
         seconds: wall clock of growing the e-graph once more [s].
+        pairs: whether passes are taken apart, by guesses; else each is one step.
     """
 
     rules: RuleSet
     numerics: Numerics
     seconds: float = 60.0
+    pairs: bool = True
 
 
 def follow_stages(
-    before: Graph, terms: Sequence[int], search: Search, evidence: Evidence, numerics: Numerics, body: ProveBody
+    before: Graph, terms: Sequence[int], search: Search, evidence: Evidence, effort: Effort, body: ProveBody
 ) -> tuple[Graph, list[int]]:
     """The program from which the e-graph grew, and the terms of its nodes.
 
@@ -59,21 +62,19 @@ def follow_stages(
         terms: of its nodes.
         search: what was done to it.
         evidence: takes the equations that join both.
-        numerics: class of the search.
+        effort: rules and class of the search.
         body: certificate for a body and what it became, from its search.
     """
-    graph, written = normal_form(before, terms, evidence, numerics)
+    graph, written = normal_form(before, terms, evidence, effort.numerics)
     for stage in search.stages:
         assert stage.before == graph, "each stage begins where the last one ended"
         if stage.price is not None:  # it was used by adjoints alone
-            graph, written = adjoint_steps(graph, written, evidence, numerics, stage.price)
+            graph, written = adjoint_steps(graph, written, evidence, effort.numerics, stage.price)
             continue
-        after = evidence.table.graph(stage.after)
         if stage.passes == BODY:
             written = _bodies_changed(stage, evidence, body)
-        for n, q in zip(roots_of(graph), roots_of(stage.after), strict=True):
-            evidence.add(Equation("pass", written[n], after[q], passes=stage.passes))
-        graph, written = stage.after, after
+        narrowed = follow_narrowing(stage, written, evidence, effort.numerics) if effort.pairs else None
+        graph, written = stage.after, narrowed or follow_pass(stage, written, evidence, effort.pairs)
     return graph, written
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from egraph_opt.explain.certificate import Certificate, certificate
 from egraph_opt.explain.checker import CertificateError
 from egraph_opt.explain.congruence import Congruence
 from egraph_opt.explain.evidence import Evidence
-from egraph_opt.explain.follow import Effort, follow_e_graph, follow_stages, roots_of
+from egraph_opt.explain.follow import Effort, ProveBody, follow_e_graph, follow_stages, roots_of
 from egraph_opt.explain.terms import TermTable
 from egraph_opt.ir import Graph
 from egraph_opt.search import Search
@@ -52,6 +52,30 @@ def prove(before: Graph, after: Graph, search: Search, effort: Effort, frozen: C
     written = [evidence.table.graph(graph) for graph in (before, after)]
     ends = [[place[n] for n in r] for place, r in zip(written, roots, strict=True)]
     evidence.goals = list(zip(*ends, strict=True))
+    reason = ""
+    if not evidence.done():
+        follow_stages(before, written[0], search, evidence, effort, _bodies(effort))
+    if not evidence.done():
+        reason = follow_e_graph(search, after, evidence, effort, frozen)
+    if not evidence.done():
+        goals = [n for n, (a, b) in enumerate(evidence.goals) if evidence.classes.find(a) != evidence.classes.find(b)]
+        names = ", ".join(f"result {n}" for n in goals[:5])
+        return Proof(None, f"no chain of rules was found for {names} ({reason})")
+    try:
+        made, place = certificate(evidence, ends, _needed(evidence))
+    except CertificateError as error:
+        if effort.pairs and search.stages:
+            return prove(before, after, search, replace(effort, pairs=False), frozen)
+        return Proof(None, f"the chain that was found does not hold up: {error}")
+    nodes: dict[int, list[int]] = {}
+    for n, t in enumerate(written[0]):
+        if t in place:
+            nodes.setdefault(place[t], []).append(n)
+    return Proof(made, nodes=nodes)
+
+
+def _bodies(effort: Effort) -> ProveBody:
+    """Proves bodies of control flow, each once."""
     known: dict[tuple[Graph, Graph], Certificate | None] = {}
 
     def body(old: Graph, new: Graph, inner: Search) -> Certificate | None:
@@ -59,25 +83,7 @@ def prove(before: Graph, after: Graph, search: Search, effort: Effort, frozen: C
             known[old, new] = prove(old, new, inner, effort).certificate
         return known[old, new]
 
-    reason = ""
-    if not evidence.done():
-        follow_stages(before, written[0], search, evidence, effort.numerics, body)
-    if not evidence.done():
-        reason = follow_e_graph(search, after, evidence, effort, frozen)
-    if not evidence.done():
-        goals = [n for n, (a, b) in enumerate(evidence.goals) if evidence.classes.find(a) != evidence.classes.find(b)]
-        names = ", ".join(f"result {n}" for n in goals[:5])
-        return Proof(None, f"no chain of rules was found for {names} ({reason})")
-    steps = _needed(evidence)
-    try:
-        made, place = certificate(evidence, ends, steps)
-    except CertificateError as error:
-        return Proof(None, f"the chain that was found does not hold up: {error}")
-    nodes: dict[int, list[int]] = {}
-    for n, t in enumerate(written[0]):
-        if t in place:
-            nodes.setdefault(place[t], []).append(n)
-    return Proof(made, nodes=nodes)
+    return body
 
 
 def _needed(evidence: Evidence) -> list[int]:

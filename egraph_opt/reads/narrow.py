@@ -26,12 +26,18 @@ def narrowed(graph: Graph, numerics: Numerics) -> Graph:
         graph: any graph without dead nodes.
         numerics: class of the simplifications on the way.
     """
+    made = rebuilt(graph, numerics)
+    return graph if made is None else made.build()
+
+
+def rebuilt(graph: Graph, numerics: Numerics) -> Rebuilt | None:
+    """The nodes of ``narrowed``; None where all is read."""
     if not any(node.op in READERS for node in graph.nodes):
-        return graph
+        return None
     plans, regions = _asked(graph)
     if all(is_whole(region, graph.nodes[n].types[0].shape) for n, region in regions.items()):
-        return graph
-    return _Rebuilt(graph, numerics, plans, regions).build()
+        return None
+    return Rebuilt(graph, numerics, plans, regions)
 
 
 def _asked(graph: Graph) -> tuple[dict[int, Plan], dict[int, Region]]:
@@ -70,7 +76,7 @@ def _planned(graph: Graph, number: int, region: Region | None) -> Plan | None:
     return plan(node, [graph.nodes[q].types[0] for q in node.operands], region)
 
 
-class _Rebuilt:
+class Rebuilt:
     """The nodes of a graph made again, each for its region."""
 
     def __init__(self, graph: Graph, numerics: Numerics, plans: dict[int, Plan], regions: dict[int, Region]) -> None:
@@ -80,12 +86,18 @@ class _Rebuilt:
         self.place: dict[int, int] = {
             n: self.emitter.input(graph.nodes[n].type, name) for n, name in zip(graph.inputs, names, strict=True)
         }
+        for root in (*graph.effects, *graph.outputs):
+            self._make(root)
+
+    def whole(self) -> list[int]:
+        """For each node of the graph the one that is equal to it; -1 where a part is computed, or nothing."""
+        nodes, regions = self.graph.nodes, self.regions
+        parts = {n for n, region in regions.items() if not is_whole(region, nodes[n].types[0].shape)}
+        return [-1 if n in parts else self.place.get(n, -1) for n in range(len(nodes))]
 
     def build(self) -> Graph:
         """The whole graph."""
         graph = self.graph
-        for root in (*graph.effects, *graph.outputs):
-            self._make(root)
         outputs = [self.place[n] for n in graph.outputs]
         effects = [self.place[n] for n in graph.effects]
         return self.emitter.build(outputs, effects, graph.weak_outputs, graph.precision)
