@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.scipy.linalg import block_diag
 
 from egraph_opt import assume, optimize
 from egraph_opt.cost import count_graph
@@ -26,11 +27,16 @@ def drawn(seed: int, *shape: int) -> Any:
 
 def share(function: Callable[..., Any], *args: Any) -> float:
     """Work of the optimised program over that of the original; both give the same values."""
-    result = optimize(function, measure=False, cost="flops").plan(*args)
+    result = optimize(function, measure=False, cost="flops", budget=30.0).plan(*args)
     for found, wanted in zip(jax.tree.leaves(result(*args)), jax.tree.leaves(function(*args)), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=2e-4)
     after, before = count_graph(result.after), count_graph(result.before)
     return (after.flops + 10 * after.transcendentals) / (before.flops + 10 * before.transcendentals)
+
+
+def most_slow(cases: list[Any]) -> list[Any]:
+    """The first three cases, and the others for slow runs."""
+    return [*cases[:3], *(pytest.param(*one, marks=pytest.mark.slow) for one in cases[3:])]
 
 
 def band(seed: int, *shape: int) -> Any:
@@ -51,7 +57,7 @@ BANDS = [
 ]
 
 
-@pytest.mark.parametrize(("function", "args", "most"), BANDS)
+@pytest.mark.parametrize(("function", "args", "most"), most_slow(BANDS))
 def test_bands(function: Callable[..., Any], args: tuple[Any, ...], most: float) -> None:
     assert share(function, *args) <= most
 
@@ -70,6 +76,37 @@ KRON = [
 ]
 
 
-@pytest.mark.parametrize(("function", "args", "most"), KRON)
+@pytest.mark.parametrize(("function", "args", "most"), most_slow(KRON))
 def test_kron(function: Callable[..., Any], args: tuple[Any, ...], most: float) -> None:
     assert share(function, *args) <= most
+
+
+Q, S = drawn(6, 4, 5), A @ A.T
+BLOCKS = [
+    (lambda A, B, b: solve(block_diag(A, B), b), (A, B, B3[:9]), 0.6),
+    (lambda A, B, b: solve(block_diag(A, B).T, b[:, 0]), (A, B, B3[:9]), 0.6),
+    (lambda A, B, C, b: solve(block_diag(A, B, C), b), (A, B, C, B3[:12]), 0.35),
+    (lambda A, B: inv(block_diag(A, B)), (A, B), 0.35),
+    (lambda A, B, C: jnp.linalg.slogdet(block_diag(A, B, C)), (A, B, C), 0.4),
+    (lambda A, B, Q, b: solve(jnp.block([[A, jnp.zeros((4, 5))], [Q.T, B]]), b), (A, B, Q, B3[:9]), 0.75),
+    (lambda A, B, Q, b: solve(jnp.block([[A, jnp.zeros((4, 5))], [Q.T, B]]).T, b), (A, B, Q, B3[:9]), 0.75),
+    (lambda A, B, Q, b: solve(jnp.block([[A, Q], [jnp.zeros((5, 4)), B]]), b), (A, B, Q, B3[:9]), 0.75),
+    (lambda A, B, Q, b: solve(jnp.block([[A, Q], [jnp.zeros((5, 4)), B]]).T, b), (A, B, Q, B3[:9]), 0.75),
+    (lambda A, B, b: jax.vmap(lambda a, c: solve(block_diag(a, B), c))(A, b),
+     (drawn(4, 2, 4, 4), B, drawn(5, 2, 9)), 0.6),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "args", "most"), most_slow(BLOCKS))
+def test_blocks(function: Callable[..., Any], args: tuple[Any, ...], most: float) -> None:
+    assert share(function, *args) <= most
+
+
+@pytest.mark.slow
+def test_schur_complement() -> None:
+    large, side, small = drawn(7, 40, 40), drawn(8, 40, 4), drawn(9, 4, 4)
+
+    def joined(A: Any, Q: Any, S: Any, b: Any) -> Any:
+        return solve(jnp.block([[assume(A, "positive_definite"), Q], [Q.T, S]]), b)
+
+    assert share(joined, large @ large.T / 40, side / 9, small, drawn(5, 44)) <= 0.65

@@ -2,6 +2,7 @@
 """The e-graph engine: rules, saturation under limits, and the e-graph as plain tables. egglog is known here only."""
 
 from egraph_opt.engine import attributes_bands as attributes_bands
+from egraph_opt.engine import attributes_block_solves as attributes_block_solves
 from egraph_opt.engine import attributes_blocks as attributes_blocks
 from egraph_opt.engine import attributes_elementwise as attributes_elementwise
 from egraph_opt.engine import attributes_kronecker as attributes_kronecker

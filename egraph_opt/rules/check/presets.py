@@ -33,10 +33,9 @@ def preset(premises: Premises, profile: Profile) -> dict[str, str]:
     """
     calls = [call for _, call in premises.equations]
     for call in calls:
-        function = str(call[0]).partition(".")[0]
-        if function in PRESETS:
-            outputs = {str(c[0]).partition(".")[2] for c in calls if str(c[0]).partition(".")[0] == function}
-            return PRESETS[function](profile, [str(part) for part in call[1:]], outputs)
+        made = PRESETS.get(str(call[0]).partition(".")[0])
+        if made is not None:
+            return made(profile, premises)
     nests = [(unquote(str(call[1])), [str(s) for s in call[2:]]) for call in calls if _NEST.fullmatch(str(call[0]))]
     shapes = [(unquote(str(call[1])), str(call[2])) for call in calls if call[0] == "bind-shape"]
     if not nests and not shapes:
