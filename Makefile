@@ -46,9 +46,9 @@ rules: .venv/.stamp-export ## check that the rule files are well formed and soun
 	@echo "rules: checking rules/"
 	@$(BIN)/egraph-opt rules lint rules && $(BIN)/egraph-opt rules check rules
 
-rules-deep: .venv/.stamp-export ## check every rule on 2000 random instances (minutes)
+rules-deep: .venv/.stamp-export ## check every rule on 2000 random instances (half an hour or so)
 	@echo "rules-deep: checking rules/ with 2000 instances each"
-	@$(BIN)/egraph-opt rules check rules --trials 2000
+	@$(BIN)/egraph-opt rules check rules --trials 2000 --jobs $(WORKERS)
 
 bench: .venv/.stamp-test ## run a quick benchmark into out/bench.jsonl; ARGS="algebra" or other names choose
 	@echo "bench: running the benchmarks; the numbers go to out/bench.jsonl"

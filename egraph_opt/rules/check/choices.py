@@ -262,6 +262,11 @@ def results(name: str) -> dict[str, str]:
 
 def result_type(name: str, text: str, operands: Sequence[TensorType]) -> TensorType | None:
     """Type of a constructor's result; None when it is ill-typed or has several."""
+    return _result_type(name, text, tuple(operands))
+
+
+@functools.lru_cache(maxsize=20_000)
+def _result_type(name: str, text: str, operands: tuple[TensorType, ...]) -> TensorType | None:
     try:
         if name in EINSUM.values():
             return get_op("einsum").infer(operands, spec=text)[0].strong()

@@ -33,6 +33,8 @@ class Valuation:
         self.encoder = encoder
         self._class_of = {member: c for c, found in members.items() for member in found}
         self._classes: dict[tuple[int, Reading], Array | None] = {}
+        self._types: dict[int, TensorType | None] = {}
+        self._scales: dict[int, float] = {}
         self._definition = self._well_founded()
         self.originals = {enode for k, n in (m for ms in members.values() for m in ms) for enode in self._enode(k, n)}
 
@@ -77,8 +79,10 @@ class Valuation:
         if c in self.members:
             case, n = self.members[c][0]
             return self.cases[case].instance.nodes[n].type
-        definition = self._definition.get(c)
-        return self.made_type(definition) if definition else None
+        if c not in self._types:
+            definition = self._definition.get(c)
+            self._types[c] = self.made_type(definition) if definition else None
+        return self._types[c]
 
     def made_type(self, enode: ENode) -> TensorType | None:
         """Type of an e-node; None when it is ill-typed."""
@@ -130,8 +134,10 @@ class Valuation:
 
     def scale(self, c: int) -> float:
         """Largest finite magnitude in a class."""
-        value = self.of(c, Reading.PLAIN)
-        return magnitude(value) if value is not None else 0.0
+        if c not in self._scales:
+            value = self.of(c, Reading.PLAIN)
+            self._scales[c] = magnitude(value) if value is not None else 0.0
+        return self._scales[c]
 
     def _enode(self, case: int, n: int) -> list[ENode]:
         """The e-node of an original node."""
