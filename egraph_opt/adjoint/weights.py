@@ -80,19 +80,26 @@ class Gathering:
     Args:
         graph: the program.
         numerics: class of the changes.
+
+    After ``run``, ``place`` holds for each node of the program the one of ``emitter`` that is equal to it.
     """
 
     def __init__(self, graph: Graph, numerics: Numerics) -> None:
         self._graph, self._emitter = graph, Emitter(numerics)
+        self.place: list[int] = []
         self._uses = graph.use_counts()
         self._forms: dict[int, Weighted] = {}
         self._tame = Tame(self._emitter)
 
+    @property
+    def emitter(self) -> Emitter:
+        """Holds the nodes that were made."""
+        return self._emitter
+
     def run(self) -> Graph:
         """The program, or the one given if nothing was found."""
-        graph, emitter = self._graph, self._emitter
+        graph, emitter, place = self._graph, self._emitter, self.place
         names = dict(zip(graph.inputs, graph.names or [""] * len(graph.inputs), strict=True))
-        place: list[int] = []
         found = False
         for number, node in enumerate(graph.nodes):
             if node.op == "input":

@@ -17,6 +17,9 @@ from egraph_opt.ops import get_op
 
 Certificate = dict[str, Any]
 
+LEVELS = 4
+"""Sums and products that are opened below what both sides share."""
+
 MOST_OPENED = 400
 """Terms down to the inputs, where a step does not hold whatever the terms that its sides share."""
 
@@ -146,8 +149,17 @@ def _opened(terms: Terms, t: int, pattern: Any) -> Iterator[int]:
 
 
 def _leaves(terms: Terms, sides: tuple[int, int], choices: Sequence[list[int]], opens: bool) -> list[int]:
-    """The terms whatever which two sides are equal: the first choice that holds, or else the inputs if it ``opens``."""
-    for given in choices:
+    """The terms whatever which two sides are equal: the first choice that holds, or else the inputs if it ``opens``.
+
+    In between the last choice is opened level by level: two of its terms may have to do with each other.
+    """
+    tried = [*choices]
+    for _ in range(LEVELS):
+        parts = {q for t in tried[-1] for q in (terms.rows[t][2] if terms.rows[t][0] in ("einsum", "add") else (t,))}
+        if sorted(parts) == tried[-1]:
+            break
+        tried.append(sorted(parts))
+    for given in tried:
         try:
             verify(terms, {}, {"kind": "sum", "left": sides[0], "right": sides[1], "given": given}, "")
         except CertificateError:

@@ -19,7 +19,7 @@ from egraph_opt.engine.words import ADD
 from egraph_opt.errors import EngineError
 from egraph_opt.explain.adjoint import adjoint_steps, normal_form
 from egraph_opt.explain.evidence import Equation, Evidence
-from egraph_opt.explain.pairing import follow_narrowing, follow_pass
+from egraph_opt.explain.pairing import follow_nodes, follow_pass
 from egraph_opt.explain.terms import graphs_of
 from egraph_opt.ir import Graph, Node
 from egraph_opt.ir.numerics import Numerics
@@ -73,8 +73,8 @@ def follow_stages(
             continue
         if stage.passes == BODY:
             written = _bodies_changed(stage, evidence, body)
-        narrowed = follow_narrowing(stage, written, evidence, effort.numerics) if effort.pairs else None
-        graph, written = stage.after, narrowed or follow_pass(stage, written, evidence, effort.pairs)
+        known = follow_nodes(stage, written, evidence, effort.numerics) if effort.pairs else None
+        graph, written = stage.after, known or follow_pass(stage, written, evidence, effort.pairs)
     return graph, written
 
 

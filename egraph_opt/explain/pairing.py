@@ -16,6 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from egraph_opt.adjoint import WEIGHTED
+from egraph_opt.adjoint.weights import Gathering
 from egraph_opt.errors import EgraphOptError
 from egraph_opt.explain.adjoint import normal_form, normal_forms
 from egraph_opt.explain.evidence import Equation, Evidence
@@ -35,25 +37,30 @@ CLOSE = {"float32": 3e-5, "float64": 1e-11}
 
 SEED = 11
 
-NARROWED = ("read-part",)
-"""Stage of partial reads alone."""
+NARROWED, GATHERED = ("read-part",), (WEIGHTED,)
+"""Stages of one pass alone that makes a program node by node."""
 
 
-def follow_narrowing(stage: Stage, written: Sequence[int], evidence: Evidence, numerics: Numerics) -> list[int] | None:
-    """Equations of partial reads alone, which are made node by node; the terms of the program that they made.
+def follow_nodes(stage: Stage, written: Sequence[int], evidence: Evidence, numerics: Numerics) -> list[int] | None:
+    """Equations of a pass that makes a program node by node, the pass being run again; the terms of what it made.
 
     Returns:
-        None where the stage holds something else.
+        None where the stage is none of these.
     """
-    made = rebuilt(stage.before, numerics) if stage.passes == NARROWED else None
-    if made is None:
+    before = stage.before
+    if stage.passes == NARROWED and (narrowing := rebuilt(before, numerics)) is not None:
+        emitter, place, built = narrowing.emitter, narrowing.whole(), narrowing.build()
+    elif stage.passes == GATHERED:
+        gathering = Gathering(before, numerics)
+        built = gathering.run()
+        emitter, place = gathering.emitter, gathering.place
+    else:
         return None
     table = evidence.table
     image: list[int] = []
-    for node in made.emitter.nodes:
+    for node in emitter.nodes:
         image.append(table.node(node, [image[q] for q in node.operands]))
-    normal_forms(stage.before, made.whole(), image, written, evidence, stage.passes)
-    built = made.build()
+    normal_forms(before, place, image, written, evidence, stage.passes)
     graph, terms = normal_form(built, table.graph(built), evidence, numerics)
     return terms if graph == stage.after else None
 
