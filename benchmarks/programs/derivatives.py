@@ -16,6 +16,7 @@ from jax import grad, hessian, jacfwd, jacrev, vmap
 
 from egraph_opt.bench.case import case
 
+from . import jacobians
 from .draw import dense, positive, spd
 from .kernels import cho_solve, hvp, jvp, spd_solve, vjp
 
@@ -502,4 +503,5 @@ CASES = (
     _pde("KdV"),
     _pde("Kuramoto-Sivashinsky", 2, 32),
     _pde("biharmonic", 1, 64),
+    *jacobians.CASES,
 )  # fmt: skip

@@ -72,6 +72,12 @@ def _compose_product(outer: str, inner: str) -> Result:
     return _pure_cases(pure)
 
 
+def _is_one_way_copy(text: str) -> bool:
+    """A copy that readers see through: what a diagonal is read from may be dearer than the diagonal."""
+    spec = Spec.parse(text)
+    return spec.is_copy and len(set(spec.inputs[0])) == len(spec.inputs[0]) and not _is_link(text)
+
+
 def _is_link(spec: str) -> bool:
     """Whether the einsum can be undone: a transpose or an exact multiple."""
     return spec_algebra.inverse(spec) is not None
@@ -192,8 +198,8 @@ FUNCTIONS: dict[str, AttributeFunction] = {
             "one-way-copy",
             (_S,),
             (),
-            lambda s: Spec.parse(s).is_copy and not _is_link(s),
-            "the spec sums nothing and cannot be undone",
+            _is_one_way_copy,
+            "the spec sums nothing, reads no diagonal and cannot be undone",
         ),
         AttributeFunction("untranspose", (_S, _S), ("",), _untranspose, "product spec whose transpose is undone"),
         AttributeFunction(
@@ -243,6 +249,9 @@ FUNCTIONS: dict[str, AttributeFunction] = {
             "constant-text", (_S, _S), ("",), lambda dtype, value: f"{dtype} {value}", "text of a scalar constant"
         ),
         AttributeFunction("swap", (_S,), ("",), spec_algebra.swap, "the product with its operands exchanged"),
+        AttributeFunction(
+            "further-sum", (_S, _S), ("",), spec_algebra.further_sum, "sum from one result of two operands to another"
+        ),
         AttributeFunction("relate", (_S, _S), ("",), spec_algebra.relate, "permutation between two results"),
         AttributeFunction("is-identity", (_S,), (), lambda s: Spec.parse(s).is_identity, "the spec changes nothing"),
         AttributeFunction("is-copy", (_S,), (), lambda s: Spec.parse(s).is_copy, "the spec sums nothing"),

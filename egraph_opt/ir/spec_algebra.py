@@ -171,6 +171,15 @@ def relate(first: str, second: str) -> str | None:
 
 
 @_cache
+def further_sum(first: str, second: str) -> str | None:
+    """Sum that makes the result of ``first`` that of ``second``: same operands, fewer dimensions in the result."""
+    a, b = Spec.parse(first), Spec.parse(second)
+    if a.inputs != b.inputs or not set(b.output) < set(a.output):
+        return None
+    return canonical([a.output], b.output, a.sizes)
+
+
+@_cache
 def regroup(outer: str, inner: str, position: int, keep: int, slack: float) -> tuple[str, str] | None:
     """Another grouping of a product of three operands.
 
