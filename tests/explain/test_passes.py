@@ -45,7 +45,14 @@ def stated(x: Any, w: Any) -> Any:
     return egraph_opt.assume(w, "diagonal") @ (x.T @ x)
 
 
-PROGRAMS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (unread, split, nested, part, stated)}
+def weighted(x: Any, w: Any) -> Any:
+    """Work on a Jacobian's rows that needs to be done on few elements only."""
+    u = x[:, 0]
+    wide = jnp.sin(x @ w)
+    return (wide + wide * u[:, None]) * (1 - u[:, None])
+
+
+PROGRAMS: dict[str, Callable[..., Any]] = {f.__name__: f for f in (unread, split, nested, part, stated, weighted)}
 
 
 def explained(name: str) -> Any:
@@ -61,7 +68,9 @@ def test_replays(name: str) -> None:
     assert explanation.certificate["steps"]
 
 
-@pytest.mark.parametrize(("name", "passes"), [("unread", ["loop-unread"]), ("part", ["read-part"])])
+@pytest.mark.parametrize(
+    ("name", "passes"), [("unread", ["loop-unread"]), ("part", ["read-part"]), ("weighted", ["row-factors"])]
+)
 def test_tells_the_pass(name: str, passes: list[str]) -> None:
     explanation = explained(name)
     assert passes in [step.get("passes") for step in explanation.certificate["steps"]]
