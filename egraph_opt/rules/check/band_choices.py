@@ -31,6 +31,17 @@ def _product(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | 
     return Proposal(attrs or {side: profile.rng.randrange(least) for side in ("lower", "upper")}, [first, second])
 
 
+def _triangular(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | None) -> Proposal:
+    first, second = (None if t is None else t.shape for t in known)
+    if second is None and first is None:
+        base = want if want is not None and len(want) > 1 else _matrix(profile)
+        second = (*base[:-1], base[-1])
+    elif second is None and first is not None:
+        second = (*first[:-1], want[-1] if want else profile.size())
+    square = first or (*(second or ())[:-1], *(second or ())[-2:-1])
+    return Proposal(attrs or {"lower": profile.chance(0.5)}, [square, second or square])
+
+
 def _system(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | None) -> Proposal:
     right = known[1].shape if known[1] is not None else want
     if known[0] is not None:
@@ -49,5 +60,6 @@ def _system(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | N
 CHOOSERS: Mapping[str, Callable[..., Proposal]] = {
     "band_part": _part,
     "banded_product": _product,
+    "triangular_product": _triangular,
     "tridiagonal_system": _system,
 }

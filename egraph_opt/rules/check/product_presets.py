@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Specs of a random instance that the conditions of a rule on a product fix together.
 
-Conditions on an update of low rank or on one-hot rows speak of several specs, or of one that is rare among all. Here
-such specs are drawn as a whole. Now and then they are left to chance, like those of all other rules.
+Conditions on an update of low rank, on one-hot rows or on merged dimensions speak of several specs, or of one that is
+rare among all. Here such specs are drawn as a whole. Now and then they are left to chance, like those of other rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 
 from egraph_opt.engine.sexpr import Expr, Form
+from egraph_opt.ir.reshapes import shape_text
 from egraph_opt.ir.spec import LETTERS, canonical
 from egraph_opt.rules.check.premises import Premises, is_variable
 from egraph_opt.rules.check.profile import Profile
@@ -29,7 +31,7 @@ def product_texts(premises: Premises, profile: Profile) -> dict[str, str]:
     for names, draw in _DRAWN:
         call = next((c for c in calls if str(c[0]).partition(".")[0] in names), None)
         if call is not None and not profile.chance(LEFT_TO_CHANCE):
-            return {name: text for name, text in draw(profile, call[1:], calls).items() if is_variable(name)}
+            return {name: text for name, text in draw(profile, call[1:], premises).items() if is_variable(name)}
     return {}
 
 
@@ -58,10 +60,10 @@ class _Word:
         return "".join(c for c in letters if self._profile.chance(share))
 
 
-def _one_hot(profile: Profile, arguments: Sequence[Expr], calls: Sequence[Form]) -> dict[str, str]:
+def _one_hot(profile: Profile, arguments: Sequence[Expr], premises: Premises) -> dict[str, str]:
     """A product with rows that are one where an index says; the places are summed over, or the rows are."""
     word = _Word(profile)
-    reads = any(str(call[0]).startswith("one-hot-read") for call in calls)
+    reads = any(str(call[0]).startswith("one-hot-read") for _, call in premises.equations)
     place, ids = word.new(1), word.new(profile.rng.choice((1, 1, 1, 2)))
     rest = word.new(profile.rng.choice((0, 1, 1, 2)))
     row = word.mixed(ids + place)
@@ -76,9 +78,10 @@ def _one_hot(profile: Profile, arguments: Sequence[Expr], calls: Sequence[Form])
     }
 
 
-def _low_rank(profile: Profile, arguments: Sequence[Expr], calls: Sequence[Form]) -> dict[str, str]:
+def _low_rank(profile: Profile, arguments: Sequence[Expr], premises: Premises) -> dict[str, str]:
     """An update of low rank, and a right-hand side that shares its first factor."""
     word = _Word(profile)
+    calls = [call for _, call in premises.equations]
     batch, row, rank = word.new(profile.rng.choice((0, 0, 0, 1, 1, 2))), word.new(1, least=2), word.new(1)
     column = word.new(1)
     sizes = word.sizes
@@ -104,7 +107,37 @@ def _low_rank(profile: Profile, arguments: Sequence[Expr], calls: Sequence[Form]
     return found
 
 
+def _outer(profile: Profile, arguments: Sequence[Expr], premises: Premises) -> dict[str, str]:
+    """An outer product, or a tensor beside an identity, whose dimensions are merged pair by pair."""
+    word = _Word(profile)
+    terms = [term for found in premises.definitions.values() for given in found for term in _terms(given)]
+    product = any(term[0] == "Einsum2" and term[1] == arguments[0] for term in terms)
+    shared = word.new(profile.rng.choice((0, 0, 0, 1)), least=2)
+    pairs = [word.new(2, least=2) for _ in range(profile.rng.choice((1, 2, 2, 2, 3) if product else (2, 2, 3)))]
+    x, y = ("".join(pair[i] for pair in pairs) for i in (0, 1))
+    if not product:  # y is the letter of the identity, in the first two pairs
+        pairs = [pairs[0], pairs[1][0] + pairs[0][1], *(pair[0] for pair in pairs[2:])]
+    turned = [pair if profile.chance(0.7) else pair[::-1] for pair in pairs]
+    words = [word.mixed(shared + x), word.mixed(word.some(shared, 0.3) + y)] if product else [word.mixed(shared + x)]
+    merged = [word.sizes[c] for c in shared] + [math.prod(word.sizes[c] for c in pair) for pair in pairs]
+    found = {str(arguments[0]): canonical(words, shared + "".join(turned), word.sizes)}
+    inner = {name for name, given in premises.definitions.items() if any(t[1:2] == arguments[:1] for t in given)}
+    for term in terms:
+        if term[0] == "Reshape" and term[2] in inner:
+            found[str(term[1])] = shape_text(tuple(merged))
+    return found
+
+
+def _terms(term: Expr) -> Iterator[Form]:
+    """A term and all within it."""
+    if isinstance(term, Form) and term:
+        yield term
+        for part in term[1:]:
+            yield from _terms(part)
+
+
 _DRAWN: tuple[tuple[frozenset[str], Callable[..., dict[str, str]]], ...] = (
     (frozenset({"one-hot-read", "one-hot-added"}), _one_hot),
     (frozenset({"low-rank", "rank-one", "low-rank-determinant", "rank-one-determinant"}), _low_rank),
+    (frozenset({"is-outer"}), _outer),
 )
