@@ -312,6 +312,11 @@ def cholesky_of_gram(L):
     return chol(L @ L.T)
 
 
+def cholesky_of_gram_hand(L):
+    # The factor has a positive diagonal; that of L may have any signs.
+    return jnp.tril(L) * jnp.sign(jnp.diagonal(L))
+
+
 def orthogonal_solve(A, b):
     Q, R = jnp.linalg.qr(A)
     return solve(Q, b), inv(R) @ (Q.T @ b), det(Q.T @ Q)
@@ -421,7 +426,7 @@ CASES = (
     case("inv(A')", "F", lambda A, b: inv(A.T).T @ b, solve, _regular_and("n")),
     case("trace(inv(A)B)", "F", trace_of_solve, lambda A, B: jnp.trace(spd_solve(A, B)),
          lambda n: (spd(n), spd(n, 1))),
-    case("Cholesky of LL'", "F", cholesky_of_gram, jnp.tril, lambda n: (lower(n),)),
+    case("Cholesky of LL'", "F", cholesky_of_gram, cholesky_of_gram_hand, lambda n: (lower(n),)),
     case("QR, then solves", "F", orthogonal_solve, orthogonal_solve_hand, _regular_and("n")),
     case("eigendecomposition put together", "F", spectral, spectral_hand, lambda n: (symmetric(n),)),
     case("det(AB)", "F", lambda A, B: det(A @ B), lambda A, B: det(A) * det(B),

@@ -54,6 +54,12 @@ def _added_compared(text: str, position: int, ids: str, count: str) -> Result:
     return None if found is None else _added(text, position, found, _flat(ids), False)
 
 
+def _summed(text: str, ids: str, count: str) -> Result:
+    found = selections.compared(text, 0, ids, count)
+    row = None if found is None else selections.summed(text, *found)
+    return None if row is None else {"out": row[0], "size": str(row[1])}
+
+
 def _read_taken(text: str, position: int, attrs: str, ids: str) -> Result:
     axis, mode = selections.take_attributes(attrs)
     return _read(text, position, selections.taken(text, position, axis), shape_text(parse_shape(ids)), mode)
@@ -70,6 +76,13 @@ def _added_taken(text: str, position: int, attrs: str, ids: str) -> Result:
 
 
 ship(
+    AttributeFunction(
+        "one-hot-sum",
+        (_S,) * 3,
+        ("out", "size"),
+        _summed,
+        "spec of a sum over the places of a one-hot tensor, over what is one for indices below a size",
+    ),
     AttributeFunction(
         "one-hot-read",
         (_S, _I, _S, _S),

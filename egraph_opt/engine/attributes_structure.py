@@ -56,7 +56,19 @@ def _gram(spec: str) -> Result:
     return None if found is None else dict(zip(("into", "flat", "out"), found, strict=True))
 
 
+def _own_factor(spec: str, side: str) -> Result:
+    found = specs.own_factor(spec, side == "lower")
+    return None if found is None else dict(zip(("product", "diagonal"), found, strict=True))
+
+
 ship(
+    AttributeFunction(
+        "own-factor",
+        (_S, _S),
+        ("product", "diagonal"),
+        _own_factor,
+        "the Cholesky factor of L L', or of U' U, as product of the operand with signs of its diagonal",
+    ),
     AttributeFunction(
         "triangular-form",
         (_S, _I, _S),

@@ -90,6 +90,14 @@ def added(text: str, position: int, place: str, letters: Sequence[str]) -> Added
     )
 
 
+def summed(text: str, place: str, letters: Sequence[str]) -> tuple[str, int] | None:
+    """A sum of a one-hot tensor over its places: spec over what is one for indices in range, and how many these are."""
+    spec = Spec.parse(text)
+    if place in spec.output or not set(spec.output) <= set(letters):
+        return None
+    return canonical(["".join(letters)], spec.output, spec.sizes, spec.scale), spec.sizes[place]
+
+
 @functools.cache
 def take_attributes(text: str) -> tuple[int, str]:
     """Axis of a ``take``, and its other attributes as text."""

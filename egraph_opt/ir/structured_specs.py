@@ -157,3 +157,31 @@ def rotated(outer: str, left: str, right: str, place: int, other: int, kind: str
 def names_of(word: str, names: dict[str, str]) -> str:
     """A word with its letters renamed."""
     return "".join(names[c] for c in word)
+
+
+@functools.cache
+def own_factor(text: str, lower: bool) -> tuple[str, str] | None:
+    """How a triangular matrix is the factor of its product with its transpose, up to signs.
+
+    Args:
+        text: ``L L'`` for a lower triangular operand, ``U' U`` for an upper one.
+        lower: which of them.
+
+    Returns:
+        Product of the operand with signs of its diagonal, as lower triangular matrix, and the spec of that diagonal.
+    """
+    spec = Spec.parse(text)
+    first, second = spec.inputs
+    batch = spec.output[:-2]
+    if len(first) < 2 or len(second) != len(first) or spec.scale != 1 or len(set(first)) < len(first):
+        return None
+    free, summed = (-2, -1) if lower else (-1, -2)
+    i, k = first[free], first[summed]
+    if first[:-2] != batch or second[:-2] != batch or second[summed] != k or spec.sizes[i] != spec.sizes[k]:
+        return None
+    if {i, second[free]} != set(spec.output[-2:]) or i == second[free] or k in spec.output:
+        return None
+    word = batch + (i + k if lower else k + i)
+    held = {c: spec.sizes[c] for c in word}
+    diagonal = canonical([batch + k + k], batch + k, held)
+    return canonical([word, batch + k], batch + i + k, held), diagonal

@@ -173,7 +173,7 @@ def made_regular(nodes: Sequence[Node], inputs: dict[int, Array], fixed: Collect
 def are_regular(nodes: Sequence[Node], values: Mapping[int, Array]) -> bool:
     """Whether no system of an instance is singular or nearly so."""
     for node in nodes:
-        if node.op not in SYSTEMS:
+        if node.op not in SYSTEMS and node.op != "cholesky":
             continue
         matrix = meant(node, values[node.operands[0]])
         wide = matrix.astype(np.complex128 if matrix.dtype.kind == "c" else np.float64)
