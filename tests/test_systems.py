@@ -110,3 +110,22 @@ def test_schur_complement() -> None:
         return solve(jnp.block([[assume(A, "positive_definite"), Q], [Q.T, S]]), b)
 
     assert share(joined, large @ large.T / 40, side / 9, small, drawn(5, 44)) <= 0.65
+
+
+def test_cholesky_of_own_product() -> None:
+    """The factor has a positive diagonal, whatever the signs are in the operand."""
+    lower = jnp.tril(drawn(2, 12, 12)) * jnp.where(jnp.arange(12) % 3 == 0, -1.0, 1.0)
+    assert share(lambda L: jnp.linalg.cholesky(jnp.tril(L) @ jnp.tril(L).T), lower) <= 0.2
+    assert share(lambda U: jnp.linalg.cholesky(assume(U, "upper_triangular").T @ U), lower.T) <= 0.2
+
+
+def test_row_by_comparison() -> None:
+    def row(a: Any, b: Any, i: Any) -> Any:
+        return jnp.sum((jnp.arange(12) == i).astype(a.dtype)[:, None] * (a @ b), 0)
+
+    for place in (3, -1, 20):
+        assert share(row, drawn(0, 12, 12), drawn(1, 12, 12), jnp.int32(place)) <= 0.2
+
+
+def test_quotient_by_number_is_a_multiple() -> None:
+    assert share(lambda a: (a + a) / 2.0 + 0.0, drawn(0, 12, 12)) <= 0.2
