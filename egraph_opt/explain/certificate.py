@@ -13,9 +13,13 @@ from egraph_opt.explain.checker import CertificateError, Terms, check, digest, v
 from egraph_opt.explain.evidence import Equation, Evidence, conditions
 from egraph_opt.explain.terms import TermTable, body_rows, graphs_of
 from egraph_opt.ir import Graph
+from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ops import get_op
 
 Certificate = dict[str, Any]
+
+FINITE = "finite"
+"""What is told of a rule that holds where its left side is finite."""
 
 LEVELS = 4
 """Sums and products that are opened below what both sides share."""
@@ -71,7 +75,7 @@ def _bodies(table: TermTable, numbers: Sequence[int]) -> list[Graph]:
 
 
 def told(rule: Rule) -> list[Any]:
-    """A rule as a certificate tells it: pattern, pattern, conditions.
+    """A rule as a certificate tells it: pattern, pattern, conditions, and "finite" if it is of that class.
 
     A pattern is a variable or ``[variable or "", operation, attributes, patterns of the operands]``.
     """
@@ -99,7 +103,8 @@ def told(rule: Rule) -> list[Any]:
         return [name, word.op, text, list(map(pattern, inner))]
 
     needed = [[name, list(map(_atom, arguments)), _atom(value)] for name, arguments, value in conditions(rule)]
-    return [pattern(union[1]), pattern(union[2]), needed]
+    loose = [FINITE] if rule.numerics == Numerics.FINITE else []
+    return [pattern(union[1]), pattern(union[2]), needed, *loose]
 
 
 def _atom(atom: Expr) -> int | str:
@@ -120,8 +125,10 @@ def _step(table: TermTable, terms: Terms, number: int, equation: Equation, place
     if kind == "pass":
         step["passes"] = list(equation.passes)
     given = [sorted(place[t] for t in shared)]
+    rules: dict[str, Any] = {}
     if equation.rule is not None:
-        *patterns, needed = told(equation.rule)
+        law = told(equation.rule)
+        patterns, needed, rules = law[:2], law[2], {equation.rule.name: law}
         bound = {v: place[b] if isinstance(b, int) else b for v, b in sorted(equation.bindings.items())}
         values = [
             [name, [bound.get(a, a) for a in arguments], bound.get(value, value)] for name, arguments, value in needed
@@ -132,7 +139,7 @@ def _step(table: TermTable, terms: Terms, number: int, equation: Equation, place
         }
         given.insert(0, sorted({t for v in _variables(patterns) if isinstance(t := bound[v], int)} - opened))
     opens = len(table.reach([equation.left, equation.right])) <= MOST_OPENED
-    return step | {"given": _leaves(terms, (step["left"], step["right"]), given, opens)}
+    return step | {"given": _leaves(terms, rules, step, given, opens)}
 
 
 def _variables(patterns: Sequence[Any]) -> set[str]:
@@ -148,8 +155,10 @@ def _opened(terms: Terms, t: int, pattern: Any) -> Iterator[int]:
             yield from _opened(terms, a, inner)
 
 
-def _leaves(terms: Terms, sides: tuple[int, int], choices: Sequence[list[int]], opens: bool) -> list[int]:
-    """The terms whatever which two sides are equal: the first choice that holds, or else the inputs if it ``opens``.
+def _leaves(
+    terms: Terms, rules: Mapping[str, Any], step: Mapping[str, Any], choices: Sequence[list[int]], opens: bool
+) -> list[int]:
+    """The terms whatever which a step holds: the first choice that holds, or else the inputs if it ``opens``.
 
     In between the last choice is opened level by level: two of its terms may have to do with each other.
     """
@@ -161,7 +170,7 @@ def _leaves(terms: Terms, sides: tuple[int, int], choices: Sequence[list[int]], 
         tried.append(sorted(parts))
     for given in tried:
         try:
-            verify(terms, {}, {"kind": "sum", "left": sides[0], "right": sides[1], "given": given}, "")
+            verify(terms, rules, {**step, "given": given}, "")
         except CertificateError:
             continue
         return given

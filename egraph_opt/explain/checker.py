@@ -170,10 +170,10 @@ def verify(terms: Terms, rules: Any, step: Any, place: str) -> None:
             attrs = attrs.replace(*("; ".join(names[t] for t in inner[side]) for side in ("before", "after")))
         require([op, attrs, args] == right[:3], f"{place}a body changed without a certificate")
         return
-    if step["kind"] == "rule":
-        (*patterns, conditions), bound = rules[step["rule"]], step["bindings"]
-        require(all(map(terms.fits, patterns, sides, [bound] * 2)), f"{place}no instance of its rule")
-        values = [[name, [bound.get(x, x) for x in args], bound.get(value, value)] for name, args, value in conditions]
+    law, bound = (rules[step["rule"]], step["bindings"]) if step["kind"] == "rule" else ([], {})
+    if law:
+        require(all(map(terms.fits, law[:2], sides, [bound] * 2)), f"{place}no instance of its rule")
+        values = [[name, [bound.get(x, x) for x in args], bound.get(value, value)] for name, args, value in law[2]]
         require(values == step["conditions"], f"{place}the conditions are not those of its rule")
     polynomials = Polynomials(terms, step["given"], terms.kinds[sides[0]][0])
     try:
@@ -184,7 +184,7 @@ def verify(terms: Terms, rules: Any, step: Any, place: str) -> None:
     require(polynomials.other or FACTS & {c[0] for c in step.get("conditions", [])}, f"{place}different polynomials")
     from egraph_opt.verify.rows import difference  # the values of other operations are those that JAX computes
 
-    require(not (fault := difference(terms.rows, sides, step["given"], terms.bodies)), f"{place}{fault}")
+    require(not (fault := difference(terms.rows, sides, step["given"], terms.bodies, law[3:])), f"{place}{fault}")
 
 
 def main(arguments: list[str]) -> None:

@@ -16,7 +16,7 @@ import pytest
 import egraph_opt
 from egraph_opt.cost import count_graph
 from egraph_opt.errors import EgraphOptError
-from egraph_opt.explain.checker import check, digest, main
+from egraph_opt.explain.checker import CertificateError, check, digest, main
 from egraph_opt.explain.explanation import Explanation
 from egraph_opt.explain.prove import Proof
 
@@ -142,3 +142,17 @@ def test_a_law_under_the_name_of_another_rule_is_no_explanation(explanation: Exp
     assert check(told) == 1
     renamed = Explanation(explanation.result, Proof(told))
     assert renamed.check() == "the certificate tells another law as the rule regroup-left-y"
+
+
+def test_laws_of_class_finite_are_compared_where_their_left_side_is_finite() -> None:
+    def undone(a: Any, b: Any, v: Any) -> Any:
+        return jnp.exp(jnp.log(v)) + b @ v
+
+    found = planned(undone, numerics="finite").explain()
+    assert found.check() == ""
+    assert found.certificate["rules"]["exp-of-log"][3:] == ["finite"]
+    told = json.loads(found.to_json())
+    del told["rules"]["exp-of-log"][3]
+    told["digest"] = digest({name: part for name, part in told.items() if name != "digest"})
+    with pytest.raises(CertificateError, match="differ on random values"):
+        check(told)
