@@ -22,6 +22,9 @@ from egraph_opt.result import Result
 REPORT_SECONDS = 30.0
 """What the second search may take for the explanation in a report [s]."""
 
+RECORDED = 6.0
+"""It may take so many times the seconds of the first one in any case: all that is done again is recorded."""
+
 
 @dataclass(frozen=True)
 class Explanation:
@@ -104,8 +107,9 @@ def explain(result: Result, seconds: float = 60.0) -> Explanation:
 
     Args:
         result: of ``optimize(...).plan(...)``.
-        seconds: what the second search may take [s].
+        seconds: what the second search may take, longer where the first one took long [s].
     """
+    seconds = max(seconds, RECORDED * result.search.saturation.seconds)
     effort = Effort(result.options.active_rules(), result.options.numerics, seconds)
     frozen = result.convention.frozen_positions
     return Explanation(result, prove(result.before, result.after, result.search, effort, frozen))
