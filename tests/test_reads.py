@@ -137,6 +137,9 @@ PROGRAMS: dict[str, tuple[Program, tuple[Any, ...], float]] = {
         (array(3, N, N),),
         2 * N**3 + N**3 / 3 + 2 * N * N,
     ),
+    "part of a band": (lambda a, b: jnp.triu(a @ b, 2)[3:7, 5:9], (array(N, N), array(N, N)), 2 * 16 * N + 16),
+    "row of a band": (lambda a, b: jnp.tril(a @ b)[N // 2], (array(N, N), array(N, N)), 2 * N * N + N),
+    "band of a batch": (lambda a, b: jnp.tril(a @ b)[1], (array(3, N, N), array(3, N, N)), 2 * N**3 + N * N),
 }  # fmt: skip
 
 

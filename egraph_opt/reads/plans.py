@@ -311,6 +311,17 @@ def _factors(node: Node, types: Types, region: Region) -> Plan:
     return Plan(computed, ((*region[:batch], *whole(types[0].shape[batch:])),), _again(node, computed))
 
 
+def _band(node: Node, types: Types, region: Region) -> Plan:
+    """Bands of parts of matrices, their diagonals counted from the part's own corner."""
+    *_, rows, columns = region
+    if not (isinstance(rows, Range) and isinstance(columns, Range) and rows.stride == columns.stride == 1):
+        return _factors(node, types, region)
+    shift = columns.start - rows.start
+    attrs = (("lower", node.attr("lower") + shift), ("upper", node.attr("upper") - shift))
+    kind = node.type.with_shape(shape_of(region))
+    return Plan(region, (region,), lambda emitter, operands: emitter.add(node.op, operands, attrs, kind, node.sources))
+
+
 def _again(node: Node, region: Region) -> Make:
     """The same operation on smaller operands."""
     kind = node.type.with_shape(shape_of(region))
@@ -331,7 +342,8 @@ _PLANS: dict[str, Callable[[Node, Types, Region], Plan | None]] = {
     "take": _read,
     "conv_general_dilated": _convolution,
     "triangular_solve": _solve,
-    **dict.fromkeys(("solve", "lu_solve"), _system),
+    "band_part": _band,
+    **dict.fromkeys(("solve", "lu_solve", "tridiagonal_system"), _system),
     **dict.fromkeys(("cholesky", "lu_factors", "lu_permutation"), _factors),
     **dict.fromkeys(("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or"), _reduction),
     **dict.fromkeys(("argmax", "argmin"), _reduction),
