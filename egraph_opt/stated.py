@@ -29,10 +29,10 @@ def assume(x: Any, *facts: str, bandwidth: int | tuple[int, int] | None = None) 
 
     Args:
         x: an array.
-        facts: any of "banded", "block_diagonal", "circulant", "constant", "diagonal", "identity", "lower_triangular",
-            "nonnegative", "one_hot" (in each row), "orthogonal", "orthonormal_columns", "orthonormal_rows",
-            "permutation", "positive", "positive_definite", "positive_semidefinite", "symmetric", "toeplitz",
-            "triangular", "tridiagonal", "unit_diagonal", "upper_triangular", "zero". "positive" and "nonnegative" are
+        facts: any of "banded", "circulant", "constant", "diagonal", "identity", "lower_triangular", "nonnegative",
+            "one_hot" (in each row), "orthogonal", "orthonormal_columns", "orthonormal_rows", "permutation", "positive",
+            "positive_definite", "positive_semidefinite", "symmetric", "toeplitz", "tridiagonal", "unit_diagonal",
+            "upper_triangular", "zero". "positive" and "nonnegative" are
             about each element, of a "diagonal" matrix about those on the diagonal.
         bandwidth: of a "banded" matrix: how many diagonals below and above the main one are not zero.
 

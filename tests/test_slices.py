@@ -61,6 +61,11 @@ def test_slices_of_reshapes(seed: int) -> None:
     assert moved > ROUNDS / 3
 
 
+def test_no_slice_is_read_before_a_reshape_of_nothing() -> None:
+    text = slices.slice_text([slices.Range(0, 0), slices.Range(7, 7)])
+    assert slices.slice_of_reshape(text, (0,), (0, 7)) is None
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_slices_of_slices_reversals_and_reductions(seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -147,8 +147,10 @@ def slice_of_reshape(text: str, old: Shape, new: Shape) -> tuple[str, Shape] | N
     """Slice of a reshape's operand and the shape it is then given; None where the slice is no range of the operand.
 
     Dimensions are matched in the smallest groups of equal sizes. In a group of one operand dimension that is split, the
-    slice may cut the first part; in one that is merged, it must keep whole rows.
+    slice may cut the first part; in one that is merged, it must keep whole rows. Sizes of zero tell no groups apart.
     """
+    if 0 in old:
+        return None
     ranges = parse_slice(text)
     found: list[Range] = []
     for before, after in _groups(old, new):

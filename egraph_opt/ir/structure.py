@@ -19,15 +19,14 @@ ELEMENTWISE = frozenset({"zero", "constant", "nonnegative", "positive"})
 
 DECLARED = frozenset(
     {
-        "banded", "block_diagonal", "circulant", "constant", "diagonal", "identity", "lower_triangular", "nonnegative",
-        "one_hot", "orthogonal", "orthonormal_columns", "orthonormal_rows", "permutation", "positive",
-        "positive_definite", "positive_semidefinite", "symmetric", "toeplitz", "triangular", "tridiagonal",
-        "unit_diagonal", "upper_triangular", "zero",
+        "banded", "circulant", "constant", "diagonal", "identity", "lower_triangular", "nonnegative", "one_hot",
+        "orthogonal", "orthonormal_columns", "orthonormal_rows", "permutation", "positive", "positive_definite",
+        "positive_semidefinite", "symmetric", "toeplitz", "tridiagonal", "unit_diagonal", "upper_triangular", "zero",
     }
 )  # fmt: skip
 """Facts that a user may state of an array."""
 
-NAMES = DECLARED - {"block_diagonal", "triangular"} | {"invertible"}
+NAMES = DECLARED | {"invertible"}
 """Facts that rules may ask for."""
 
 BANDS = {
