@@ -19,6 +19,7 @@ from egraph_opt.ir import Graph, Node, Sources, TensorType
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.sources import MAX_SOURCES, merge_sources
+from egraph_opt.ir.walk import topological
 from egraph_opt.ops import Trait, get_op
 
 MAX_CONSUMED = 200
@@ -238,18 +239,8 @@ def inherit_sources(lines: ClassLines, roots: Sequence[int], chosen: Mapping[int
     A class of the original program has its own lines and those of the terms below it that rules replaced; what rules
     made has the lines of its readers.
     """
-    order: list[int] = []
-    seen: set[int] = set()
-    for root in roots:
-        stack = [(root, False)]
-        while stack:
-            c, ready = stack.pop()
-            if ready:
-                order.append(c)
-            elif c not in seen:
-                seen.add(c)
-                stack.append((c, True))
-                stack += [(q, False) for q in chosen[c].children if q not in seen]
+    order = list(topological(roots, lambda c: chosen[c].children))
+    seen = set(order)
     found: dict[int, Sources] = {}
     wanted: dict[int, Sources] = {}
     for c in reversed(order):
