@@ -185,6 +185,14 @@ def test_sizes_are_no_factors() -> None:
         known.add(number)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_numbers_are_no_multiples_of_each_other(seed: int) -> None:
+    """Any two numbers agree up to a factor, and one quotient of residues in sixty is that of small numbers."""
+    vectors = [array(n, seed=seed) for n in range(4, 44)]
+    graph = graph_of(lambda vs: [part for v in vs for part in (jnp.sum(v * v), jnp.sum(v * jnp.sin(v)))], vectors)
+    assert merge(graph, Numerics.REASSOCIATE).count == 0
+
+
 def test_exact_programs_stay_as_they_are() -> None:
     graph = graph_of(nested(grad, 2, network(jnp.tanh), True), weights(12, 3), array(8))
     assert adjoint_form(graph, Numerics.EXACT, PRICE) == (graph, {})

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from egraph_opt.adjoint.values import PRIME, Residues, Values
+from egraph_opt.adjoint.values import CHANNELS, PRIME, Residues, Values
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.spec import LETTERS, Scale, canonical
 from egraph_opt.ir.types import is_floating
@@ -75,27 +75,27 @@ class Known:
         kind = self._emitter.type(number)
         return kind.dtype, tuple(sorted(kind.shape))
 
-    def _key(self, number: int, axes: tuple[int, ...] | None = None) -> tuple[Key, tuple[int, int]] | None:
-        """The value over its first element that is not zero, and that element, with and without signs."""
+    def _key(self, number: int, axes: tuple[int, ...] | None = None) -> tuple[Key, tuple[int, ...]] | None:
+        """The value over its first element that is not zero, and that element, in every channel."""
         kind = self._emitter.type(number)
         x, shape = self._values.of(number), kind.shape
         if axes is not None:
             x, shape = x.transpose(0, *(1 + a for a in axes)), tuple(shape[a] for a in axes)
-        flat = np.ascontiguousarray(x).reshape(2, -1)
+        flat = np.ascontiguousarray(x).reshape(CHANNELS, -1)
         place = int((flat != 0).all(0).argmax())
-        pivots = int(flat[0, place]), int(flat[1, place])
+        pivots = tuple(map(int, flat[:, place]))
         if 0 in pivots or not is_floating(kind.dtype):
             return None
         inverse: Residues = np.array([[pow(v, -1, PRIME)] for v in pivots], np.uint64)
         return (kind.dtype, shape, (flat * inverse % np.uint64(PRIME)).tobytes()), pivots
 
 
-def _factor(mine: tuple[int, int], theirs: tuple[int, int]) -> Scale | None:
+def _factor(mine: tuple[int, ...], theirs: tuple[int, ...]) -> Scale | None:
     """What another value is to be multiplied with, if that is the same up to the sign for absolute values."""
-    pairs = [_ratio(a, b) for a, b in zip(mine, theirs, strict=True)]
-    if pairs[0] is None or pairs[1] is None or (abs(pairs[0][0]), pairs[0][1]) != pairs[1]:
+    plain, absolute, again = (_ratio(a, b) for a, b in zip(mine, theirs, strict=True))
+    if plain is None or absolute is None or plain != again or (abs(plain[0]), plain[1]) != absolute:
         return None
-    above, below = pairs[0]
+    above, below = plain
     return above if below == 1 else above / below
 
 

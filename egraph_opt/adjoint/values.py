@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Values of nodes in a finite field, at small sizes: nodes that agree are the same polynomial in the same leaves.
 
-Sums and products of random values modulo a prime agree by accident once in two thousand million. Two devices make that
-hold for tensors of the true sizes. A sum over an index is weighted at random, which no law of sums and products can
-tell, so that the size of a dimension never meets a factor by accident. And every value is computed twice, the second
-time with the absolute values of all factors: where that agrees too, no term cancels, so what is finite stays finite.
+Sums and products of random values modulo a prime agree by accident once in two thousand million. Three devices make
+that hold for tensors of the true sizes. A sum over an index is weighted at random, which no law of sums and products
+can tell, so that the size of a dimension never meets a factor by accident. Every value is computed once more with the
+absolute values of all factors: where that agrees too, no term cancels, so what is finite stays finite. And once more
+with other random values: up to a factor, any two numbers agree, and one quotient in sixty is a fraction that looks
+like one.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ from egraph_opt.ir.spec import Scale, Spec
 from egraph_opt.ops import Trait, get_op
 
 Residues = npt.NDArray[np.uint64]
-"""Plain and absolute value along the first axis, then the dimensions of the tensor, shrunk."""
+"""Plain value, absolute value and another plain one along the first axis, then the dimensions of the tensor, shrunk."""
 
 PRIME = (1 << 31) - 1
 _P = np.uint64(PRIME)
+
+CHANNELS = 3
 
 SMALL = 3
 """Size that dimensions shrink to: some matrices of order two commute by accident."""
@@ -98,18 +102,18 @@ class Values:
         result: Any = None
         for word, x in zip(spec.inputs, operands, strict=True):
             for c in [c for c in word if c in weights]:
-                x = x * weights.pop(c).reshape([-1 if d == c else 1 for d in "*" + word]) % _P
+                x = x * weights.pop(c).reshape(CHANNELS, *[-1 if d == c else 1 for d in word]) % _P
             order = [0, *(1 + word.index(c) for c in letters if c in word)]
-            x = x.transpose(order).reshape(2, *(small[c] if c in word else 1 for c in letters))
+            x = x.transpose(order).reshape(CHANNELS, *(small[c] if c in word else 1 for c in letters))
             result = x if result is None else result * x % _P
         if spec.summed:
             result = result.sum(tuple(range(1 + len(spec.output), 1 + len(letters)))) % _P
         if spec.scale != 1:
-            result = result * _residue(spec.scale).reshape(2, *[1] * len(spec.output)) % _P
-        return np.ascontiguousarray(np.broadcast_to(result, (2, *(small[c] for c in spec.output))))
+            result = result * _residue(spec.scale).reshape(CHANNELS, *[1] * len(spec.output)) % _P
+        return np.ascontiguousarray(np.broadcast_to(result, (CHANNELS, *(small[c] for c in spec.output))))
 
     def _weights(self, n: int) -> Residues:
-        return np.ones(n, np.uint64) if n in self._kept else _weights(n, self._small(n))
+        return np.ones((CHANNELS, n), np.uint64) if n in self._kept else _weights(n, self._small(n))
 
     def _add(self, node: Node, operands: Sequence[Residues]) -> Residues:
         return functools.reduce(np.add, operands) % _P
@@ -123,12 +127,12 @@ class Values:
             flat = value.value.astype(np.float64).ravel().tolist()
         if not all(type(v) in (int, float) and abs(v) < 1e30 for v in flat):
             return None
-        return np.ascontiguousarray(np.array([_residue(v) for v in flat]).T.reshape(2, *node.type.shape))
+        return np.ascontiguousarray(np.array([_residue(v) for v in flat]).T.reshape(CHANNELS, *node.type.shape))
 
     def _reshape(self, node: Node, operands: Sequence[Residues]) -> Residues | None:
         old, new = self._builder.nodes[node.operands[0]].type.shape, node.type.shape
         plain = [n for n in old if n != 1] == [n for n in new if n != 1]
-        return operands[0].reshape(2, *map(self._small, new)) if plain else None
+        return operands[0].reshape(CHANNELS, *map(self._small, new)) if plain else None
 
     def _slice(self, node: Node, operands: Sequence[Residues]) -> Residues | None:
         shape, (starts, limits, strides) = self._builder.nodes[node.operands[0]].type.shape, slice_bounds(node)
@@ -159,9 +163,9 @@ def slice_bounds(node: Node) -> tuple[Sequence[int], Sequence[int], Sequence[int
 
 @functools.lru_cache(4096)
 def _residue(value: Scale) -> Residues:
-    """A number and its absolute value in the field."""
+    """A number, its absolute value and itself again in the field."""
     found = []
-    for v in (value, abs(value)):
+    for v in (value, abs(value), value):
         above, below = v.as_integer_ratio()
         found.append(above % PRIME * pow(below, -1, PRIME) % PRIME)
     return np.array(found, np.uint64)
@@ -169,15 +173,14 @@ def _residue(value: Scale) -> Residues:
 
 @functools.lru_cache(256)
 def _weights(n: int, small: int) -> Residues:
-    weights: Residues = _drawn(f"weights of {n}".encode(), (small,))[0]
-    return weights
+    return _drawn(f"weights of {n}".encode(), (small,))
 
 
 def _drawn(key: bytes, shape: tuple[int, ...]) -> Residues:
     """Random values, the same for the same key."""
     seed = int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little")
-    x = np.random.Generator(np.random.PCG64(seed)).integers(1, PRIME, shape, np.uint64)
-    return np.stack([x, x])
+    x, other = np.random.Generator(np.random.PCG64(seed)).integers(1, PRIME, (2, *shape), np.uint64)
+    return np.stack([x, x, other])
 
 
 @functools.lru_cache(4096)
@@ -193,6 +196,6 @@ def _hashed(seed: int, operands: Sequence[Residues]) -> Residues:
             h = (h ^ channel) * np.uint64(0x9E3779B97F4A7C15)
             h = h ^ (h >> np.uint64(29))
     h = h * np.uint64(0xBF58476D1CE4E5B9)
-    h = (h ^ (h >> np.uint64(32))) % _P
     shape = np.broadcast_shapes(*(x.shape[1:] for x in operands))
-    return np.stack([h.reshape(shape)] * 2)
+    x, other = ((k ^ (k >> np.uint64(32))).reshape(shape) % _P for k in (h, h * np.uint64(0x94D049BB133111EB)))
+    return np.stack([x, x, other])
