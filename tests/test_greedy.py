@@ -11,17 +11,25 @@ OPTIONS = BenchOptions(against=("greedy",), flops=True, budget=20.0)
 STUCK = {
     "algebra/(A-UU')x": 3.0,
     "algebra/(A+UV')B": 5.0,
-    "algebra/Jv": 20.0,
-    "algebra/vJ": 20.0,
-    "algebra/trace J": 1.4,
-    "algebra/Hv, 1 layer": 2.0,
-    "algebra/Laplacian, 1 layer": 2.5,
+    "algebra/Hv, 2 layers": 20.0,
+    "derivatives/J v, residual network": 20.0,
+    "derivatives/neural tangent kernel": 10.0,
+    "derivatives/v J of softmax": 50.0,
     "laab/am_distributivity2": 100.0,
-    "linalg/polynomial times vector": 100.0,
+    "linalg/A'ABx": 20.0,
     "linalg/low-rank adapter": 5.0,
+    "linalg/polynomial times vector": 100.0,
     "linalg/reflection": 50.0,
 }
 """Arithmetic of the greedy rewriter over that of the e-graph, at least."""
+
+SLOW = {
+    "derivatives/log-determinant of a planar flow": 100.0,
+    "linalg/Woodbury": 100.0,
+    "linalg/log det(AB)": 1.9,
+    "linalg/push-through": 20.0,
+    "linnea/02 generalised least squares": 1.8,
+}
 
 
 def run(name: str) -> Row:
@@ -31,14 +39,14 @@ def run(name: str) -> Row:
     return row
 
 
-@pytest.mark.parametrize("name", STUCK)
+@pytest.mark.parametrize("name", [*STUCK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_greedy_stays_stuck(name: str) -> None:
     row = run(name)
     assert row.stuck
     assert row.greedy is not None
     assert row.flop[0] is not None
     assert row.flop[1] is not None
-    assert STUCK[name] * row.flop[1] <= row.greedy <= 1.01 * row.flop[0]
+    assert (STUCK | SLOW)[name] * row.flop[1] <= row.greedy <= 1.01 * row.flop[0]
 
 
 @pytest.mark.parametrize("name", ["algebra/(AB)x", "algebra/A'BA'By", "algebra/trace(AB)"])
