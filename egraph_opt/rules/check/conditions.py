@@ -87,10 +87,10 @@ class Conditions:
         for fact, wanted, _ in self._premises.types:
             if fact != DTYPE or not is_variable(wanted) or wanted in self._made.texts:
                 continue
-            asks = [call for want, call in self._premises.equations if want is None and set(call[1:]) == {wanted}]
+            asks = [call for want, call in self._premises.equations if want is None and _asks_alone(call, wanted)]
             if not asks:
                 continue
-            fitting = [d for d in DTYPES if all(_holds(call, d) for call in asks)]
+            fitting = [d for d in DTYPES if all(_holds(call, wanted, d) for call in asks)]
             if not fitting:
                 raise MisfitError(f"no element type is as {asks[0]} wants it")
             chosen = profile.main if profile.main in fitting else profile.rng.choice(fitting)
@@ -198,6 +198,12 @@ def _ask(call: Form, arguments: Sequence[Argument]) -> str:
     return result if isinstance(result, str) else ""
 
 
-def _holds(call: Form, dtype: str) -> bool:
+def _asks_alone(call: Form, name: Expr) -> bool:
+    """Whether a condition asks of one variable alone."""
+    return name in call[1:] and all(a == name or is_literal(a) for a in call[1:])
+
+
+def _holds(call: Form, name: Expr, dtype: str) -> bool:
     """Whether a condition that asks of one element type alone holds of this one."""
-    return call_function(call, [dtype] * (len(call) - 1)) not in (None, False)
+    arguments = [dtype if a == name else unquote(str(a)) for a in call[1:]]
+    return call_function(call, arguments) not in (None, False)
