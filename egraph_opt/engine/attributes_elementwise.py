@@ -135,16 +135,17 @@ def _without_axes(axes: str, text: str) -> Result:
     return canonical(spec.inputs, "".join(c for c in spec.output if c not in gone), spec.sizes, spec.scale)
 
 
+def _adds_something(text: str) -> bool:
+    """Whether no element of a result is zero for want of anything to add: such a one cannot be divided."""
+    spec = Spec.parse(text)
+    return len(set(spec.output)) == len(spec.output) and 0 not in spec.sizes.values()
+
+
 def _divide_after(text: str, copied: str, position: int) -> Result:
     """How a divisor that is constant along what an einsum sums is broadcast to the einsum's result."""
     spec, copy = Spec.parse(text), Spec.parse(copied)
     word = spec.inputs[position]
-    if (
-        not _copies(copy)
-        or len(copy.output) != len(word)
-        or len(set(word)) != len(word)
-        or len(set(spec.output)) != len(spec.output)
-    ):
+    if not _copies(copy) or len(copy.output) != len(word) or len(set(word)) != len(word) or not _adds_something(text):
         return None
     name = dict(zip(copy.output, word, strict=True))
     inner = "".join(name[c] for c in copy.inputs[0])
@@ -207,6 +208,9 @@ ship(
         ("",),
         _divide_after,
         "spec of a divisor that is constant along what an einsum sums, broadcast to the einsum's smaller result",
+    ),
+    AttributeFunction(
+        "adds-something", (_S,), (), _adds_something, "no element of the result is zero for want of anything to add"
     ),
     AttributeFunction("not-empty", (_S, _S), (), _not_empty, "no axis is empty"),
     AttributeFunction("sum-of-numbers", (_S, _S), ("",), lambda a, b: _exponents(a, b, True), "sum of two constants"),
