@@ -197,10 +197,24 @@ def test_split_groups() -> None:
     assert parse_shape(shape_text(())) == ()
 
 
+def test_a_factor_has_one_spelling() -> None:
+    for first, second in (((5,), 7.0), ((5,), 7)), (((6,), 7), ((6,), 7.0)):  # whichever is asked for first
+        assert identity(*first).partition("|")[2] == identity(*second).partition("|")[2] == "7"
+    assert identity((5,), 1.0) == identity((5,))
+    assert identity((5,), -1.0) == "a->a;5|-1"
+    assert [identity((5,), k).partition("|")[2] for k in (0.0, -0.0, 0)] == ["0", "-0.0", "0"]
+    assert identity((5,), 2.5) == "a->a;5|2.5"
+    assert identity((5,), 1e300) == "a->a;5|1e+300"
+    assert canonical(["ba"], "ab", {"a": 2, "b": 3}, 4.0) == "ab->ba;3,2|4"
+
+
 def test_inverse() -> None:
     assert inverse("ab->ba;2,3") == "ab->ba;3,2"
     assert inverse("a->a;4|-2.0") == "a->a;4|-0.5"
+    assert inverse("a->a;4|2") == "a->a;4|0.5"
+    assert inverse("a->a;4|3") is None
     assert inverse("a->a;4|3.0") is None
+    assert inverse("a->a;4|0") is None
     assert inverse("ab->a;2,3") is None
     assert inverse("a->aa;3") is None
 

@@ -116,7 +116,7 @@ def test_spec_functions() -> None:
     call = {name: FUNCTIONS[name].call for name in ("letters", "scale-of", "rescale", "spec1", "spec2")}
     assert call["letters"]("ab,bc->ac;2,3,4|-2.0") == "ab,bc->ac"
     assert call["scale-of"]("ab->ba;2,3|-2.0") == "-2.0"
-    assert call["rescale"]("ab->ba;2,3|-2.0", "0.5") == "ab->ba;2,3|-1.0"
+    assert call["rescale"]("ab->ba;2,3|-2.0", "0.5") == "ab->ba;2,3|-1"
     assert call["spec1"]("xy->yx", "2,3") == "ab->ba;2,3"
     assert call["spec1"]("xx->x", "2,3") is None, "a diagonal wants equal sizes"
     assert call["spec1"]("x->xy", "2") is None, "the size of a broadcast letter is not known"

@@ -20,6 +20,9 @@ from egraph_opt.errors import GraphError
 LETTERS = string.ascii_lowercase + string.ascii_uppercase
 Scale = float | int
 
+LARGEST_WHOLE = 2.0**31
+"""Factors that are whole numbers below this one are spelled as integers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Spec:
@@ -143,11 +146,28 @@ def canonical(inputs: Sequence[str], output: str, sizes: Mapping[str, int], scal
     table = dict(zip(names, LETTERS, strict=False))
     rename = "".join
     words = tuple(rename(table[c] for c in word) for word in inputs)
-    return str(Spec(words, rename(table[c] for c in output), {table[c]: sizes[c] for c in names}, scale))
+    return str(Spec(words, rename(table[c] for c in output), {table[c]: sizes[c] for c in names}, one_spelling(scale)))
+
+
+def one_spelling(scale: Scale) -> Scale:
+    """Whole numbers as integers, so that sums of equal terms and products with a number have one text.
+
+    Those beyond what every integer type of JAX holds stay as they are, and so does minus zero.
+    """
+    if isinstance(scale, int) or not abs(scale) < LARGEST_WHOLE or not scale.is_integer():
+        return scale
+    return scale if scale == 0 and math.copysign(1, scale) < 0 else int(scale)
+
+
+def identity(shape: tuple[int, ...], scale: Scale = 1) -> str:
+    """Spec that returns its operand, times a scale."""
+    text = _identity(shape)
+    if scale == 1:
+        return text
+    return f"{text}|{one_spelling(scale)!r}"  # equal numbers of different texts would share a place in a cache
 
 
 @functools.cache
-def identity(shape: tuple[int, ...], scale: Scale = 1) -> str:
-    """Spec that returns its operand, times a scale."""
+def _identity(shape: tuple[int, ...]) -> str:
     letters = LETTERS[: len(shape)]
-    return canonical([letters], letters, dict(zip(letters, shape, strict=True)), scale)
+    return canonical([letters], letters, dict(zip(letters, shape, strict=True)))

@@ -134,7 +134,7 @@ def swap(spec: str) -> str:
 
 @_cache
 def inverse(spec: str) -> str | None:
-    """The einsum that undoes a scaled permutation, when that is exact (the scale a power of two)."""
+    """The einsum that undoes a scaled permutation, when that is exact (the scale a power of two, of floats)."""
     s = Spec.parse(spec)
     if not s.is_permutation or not _is_power_of_two(s.scale):
         return None
@@ -158,7 +158,7 @@ def _is_power_of_two(scale: Scale) -> bool:
         return True
     if not 1 / MAX_LINK <= abs(scale) <= MAX_LINK:
         return False  # what is scaled may have overflowed or vanished: it does not determine the other
-    return isinstance(scale, float) and scale != 0 and float.hex(abs(scale)).startswith("0x1.0000000000000p")
+    return float.hex(float(abs(scale))).startswith("0x1.0000000000000p")
 
 
 @_cache

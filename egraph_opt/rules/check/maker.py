@@ -16,6 +16,7 @@ from egraph_opt.engine.words import make_node, words
 from egraph_opt.ir import Node, TensorType
 from egraph_opt.ir.spec import Spec
 from egraph_opt.ir.spec_algebra import inverse
+from egraph_opt.ir.types import is_integer
 from egraph_opt.ops import Trait, get_op
 from egraph_opt.ops.declared import ASSUME
 from egraph_opt.rules.check.choices import (
@@ -326,7 +327,7 @@ class Maker:
                 text = str(spec)
                 self._conditions.bind(str(other[1]), text)
             back = inverse(text)
-            if back is None:
+            if back is None or (is_integer(type_.dtype) and Spec.parse(text).scale not in (1, -1)):
                 raise MisfitError("the einsum cannot be undone")
             leaf = self._leaf(Want(Spec.parse(back).shape, type_.dtype), plain=True)
             self._instance.derived[leaf] = (back, number)
