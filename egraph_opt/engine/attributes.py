@@ -225,7 +225,7 @@ FUNCTIONS: dict[str, AttributeFunction] = {
         ),
         AttributeFunction("letters", (_S,), ("",), _letters, "a spec without sizes and factor: `ab,bc->ac`"),
         AttributeFunction(
-            "scale-of", (_S,), ("",), lambda s: str(Spec.parse(s).scale), "the factor of a spec, as text: whole ones as 2"
+            "scale-of", (_S,), ("",), lambda s: str(Spec.parse(s).scale), "the factor of a spec: `2`, `-0.5`"
         ),
         AttributeFunction("rescale", (_S, _S), ("",), _rescale, "the spec with its factor multiplied"),
         AttributeFunction(
