@@ -90,7 +90,9 @@ def file_table() -> str:
     folders = ["", "ir", "ops", "cost", "engine", "extract", "frontends", "frontends/stablehlo"]
     folders += ["capture", "lower", "verify", "measure", "rules", "rules/check", "rules/define", "rules/lint"]
     folders += ["rules/suggest", "adjoint", "loops", "reads", "explain", "bisect", "bench"]
-    for folder in folders:
+    package = ROOT / "egraph_opt"
+    there = {path.parent.relative_to(package).as_posix().removeprefix(".") for path in package.rglob("*.py")}
+    for folder in folders + sorted(there.difference(folders)):
         lines += [f"### {folder + '/' if folder else 'egraph_opt/'}", ""]
         for path in sorted((ROOT / "egraph_opt" / folder).glob("*.py")):
             doc = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
