@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from egraph_opt.frontends import LoadedModel
+from egraph_opt.frontends import StableHLOModel
 from egraph_opt.frontends.stablehlo import RULES
 
 X = np.random.default_rng(0).standard_normal((4, 6)).astype(np.float32)
@@ -31,10 +31,10 @@ ROWS = np.array([0, 3, 3, 1], np.int32)
 SPECIAL = np.array([0.0, -0.0, np.nan, np.inf, -np.inf, 1.0, -1.0, 2.5], np.float32)
 
 
-def loaded(function: Callable[..., Any], *args: Any) -> LoadedModel:
+def loaded(function: Callable[..., Any], *args: Any) -> StableHLOModel:
     """The function, lowered to StableHLO text and loaded back as a flat model."""
     text = jax.jit(function, keep_unused=True).lower(*args).as_text(debug_info=True)
-    return LoadedModel(text.encode(), Path("test.stablehlo"))
+    return StableHLOModel(text.encode(), Path("test.stablehlo"))
 
 
 def widened(array: Any) -> np.ndarray:
@@ -43,7 +43,7 @@ def widened(array: Any) -> np.ndarray:
     return array.astype(np.float32) if array.dtype.kind == "V" or array.dtype == jnp.bfloat16 else array
 
 
-def check(function: Callable[..., Any], *args: Any, exact: bool = True) -> LoadedModel:
+def check(function: Callable[..., Any], *args: Any, exact: bool = True) -> StableHLOModel:
     """Compare a function with itself loaded back; bit for bit unless told otherwise."""
     model = loaded(function, *args)
     want = jax.tree.leaves(jax.jit(function)(*args))
@@ -57,7 +57,7 @@ def check(function: Callable[..., Any], *args: Any, exact: bool = True) -> Loade
     return model
 
 
-def primitives(model: LoadedModel, *args: Any) -> list[str]:
+def primitives(model: StableHLOModel, *args: Any) -> list[str]:
     """Names of the primitives a call of the model leaves in a trace."""
     return [eqn.primitive.name for eqn in jax.make_jaxpr(model)(*args).eqns]
 
@@ -454,7 +454,7 @@ def test_64_bit_types_work_while_they_are_off():
         weights = np.random.default_rng(7).standard_normal((6, 1000))
         text = jax.jit(lambda x: x @ weights + np.arange(1000)).lower(x).as_text()
         want = np.asarray(x) @ weights + np.arange(1000)
-    model = LoadedModel(text.encode(), Path("wide.stablehlo"))
+    model = StableHLOModel(text.encode(), Path("wide.stablehlo"))
     np.testing.assert_allclose(np.asarray(model(np.asarray(x))), want, rtol=1e-14)
 
 

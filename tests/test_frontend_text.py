@@ -10,7 +10,7 @@ import pytest
 from jax.extend import source_info_util
 
 from egraph_opt.errors import ModelError, UnsupportedOpError
-from egraph_opt.frontends import LoadedModel
+from egraph_opt.frontends import StableHLOModel
 
 X = np.array([[3.0, -1.0, 2.0], [0.5, 4.0, -2.0]], np.float32)
 Y = np.array([[1.0, 1.0, 0.0], [-2.0, 0.25, 7.0]], np.float32)
@@ -21,7 +21,7 @@ def module(body: str, arguments: str, result: str) -> str:
 
 
 def run(body: str, arguments: str, result: str, *args):
-    return LoadedModel(module(body, arguments, result).encode(), Path("m.mlir"))(*args)
+    return StableHLOModel(module(body, arguments, result).encode(), Path("m.mlir"))(*args)
 
 
 T23 = "tensor<2x3xf32>"
@@ -247,13 +247,13 @@ def test_batch_norm_training_and_its_gradient_agree():
     )
     head = f"%x: {T23}, %s: tensor<3xf32>"
     results = f"({T23}, tensor<3xf32>, tensor<3xf32>)"
-    training = LoadedModel(module(forward, f"{head}, %o: tensor<3xf32>", results).encode(), Path("training.mlir"))
+    training = StableHLOModel(module(forward, f"{head}, %o: tensor<3xf32>", results).encode(), Path("training.mlir"))
     backward = (
         f'%0:3 = "stablehlo.batch_norm_grad"(%x, %s, %m, %v, %g) {attributes} : '
         f"({T23}, tensor<3xf32>, tensor<3xf32>, tensor<3xf32>, {T23}) -> {results}\n"
         f" return %0#0, %0#1, %0#2 : {T23}, tensor<3xf32>, tensor<3xf32>"
     )
-    gradient = LoadedModel(
+    gradient = StableHLOModel(
         module(backward, f"{head}, %m: tensor<3xf32>, %v: tensor<3xf32>, %g: {T23}", results).encode(),
         Path("gradient.mlir"),
     )
@@ -324,12 +324,12 @@ def test_refused_form_names_the_reason():
 
 def test_a_dead_module_is_refused():
     with pytest.raises(ModelError, match="public functions and none named main"):
-        LoadedModel(b"module {}", Path("m.mlir"))
+        StableHLOModel(b"module {}", Path("m.mlir"))
 
 
 def test_source_lines_survive():
     text = module(f'%0 = stablehlo.sine %x : {T23} loc("net/layer/sin"("model.py":12:3))\n return %0 : {T23}', ONE, T23)
-    model = LoadedModel(text.encode(), Path("m.mlir"))
+    model = StableHLOModel(text.encode(), Path("m.mlir"))
     (eqn,) = jax.make_jaxpr(model)(X).eqns
     assert str(eqn.source_info.name_stack) == "net/layer"
     assert source_info_util.summarize(eqn.source_info).startswith("model.py:12")

@@ -8,3 +8,4 @@ from egraph_opt.frontends.files import write_atomically as write_atomically
 from egraph_opt.frontends.load import load as load
 from egraph_opt.frontends.model import LoadedModel as LoadedModel
 from egraph_opt.frontends.save import save as save
+from egraph_opt.frontends.stablehlo import StableHLOModel as StableHLOModel

@@ -13,6 +13,7 @@ import jax.export
 from egraph_opt.errors import ModelError, UnsupportedOpError
 from egraph_opt.frontends.files import read_bytes
 from egraph_opt.frontends.model import LoadedModel
+from egraph_opt.frontends.stablehlo import StableHLOModel
 from egraph_opt.frontends.stablehlo.mlir import ARTIFACT_MAGIC
 
 SUFFIXES = (".jaxexport", ".stablehlo", ".mlir")
@@ -43,7 +44,7 @@ def load(path: str | Path) -> LoadedModel:
     content = read_bytes(path)
     if suffix == ".jaxexport":
         return _load_exported(content, path)
-    return LoadedModel(content, path)
+    return StableHLOModel(content, path)
 
 
 def _load_exported(content: bytes, path: Path) -> LoadedModel:
@@ -67,4 +68,4 @@ def _load_exported(content: bytes, path: Path) -> LoadedModel:
             f"{path}: got data that is no serialized jax.export artifact, or a damaged one; "
             "write it with egraph_opt.save or jax.export's Exported.serialize"
         ) from error
-    return LoadedModel(source, path, exported=exported)
+    return StableHLOModel(source, path, exported=exported)

@@ -6,6 +6,7 @@ MLIR text or bytes become records (`mlir`, `refine`, `parse`), and the records a
 """
 
 from egraph_opt.frontends.stablehlo.evaluate import Evaluator as Evaluator
+from egraph_opt.frontends.stablehlo.model import StableHLOModel as StableHLOModel
 from egraph_opt.frontends.stablehlo.parse import parse_module as parse_module
 from egraph_opt.frontends.stablehlo.parse import specialise as specialise
 from egraph_opt.frontends.stablehlo.rules import RULES as RULES
