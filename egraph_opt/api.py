@@ -152,11 +152,13 @@ def optimize(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     return Optimized(function, make_options(**options))
 
 
-def load(path: str | Path) -> LoadedModel:
+def load(path: str | Path, shapes: Mapping[str, Sequence[int | str] | int] | None = None) -> LoadedModel:
     """Read a model file as a JAX function.
 
     Args:
-        path: ``.jaxexport``, ``.stablehlo`` or ``.mlir``.
+        path: ``.onnx``, ``.jaxexport``, ``.stablehlo`` or ``.mlir``.
+        shapes: for ONNX models, input -> its shape, or name of a dimension -> its size, where the file
+            leaves them open.
 
     Returns:
         A function with ``example_args()``.
@@ -165,7 +167,7 @@ def load(path: str | Path) -> LoadedModel:
         ModelError: the file cannot be read.
         UnsupportedOpError: it holds an operation that is not known.
     """
-    return load_model(path)
+    return load_model(path, shapes)
 
 
 def rule(

@@ -2,6 +2,7 @@
 """Files that cannot be read or written, calls that do not fit: each gives one clear line."""
 
 import os
+import sys
 
 import jax
 import jax.export
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from egraph_opt import frontends
-from egraph_opt.errors import ArgumentError, ModelError, OutputError, UnsupportedOpError
+from egraph_opt.errors import ArgumentError, ModelError, OutputError
 
 WANT_TEXT = "want StableHLO text or a StableHLO portable artifact"
 NOT_EXPORTED = (
@@ -90,7 +91,7 @@ def test_cut_artifact(keep, tmp_path, capfd):
 def test_every_cut_of_an_export_is_refused(tmp_path, capfd):
     content = exported_bytes()
     path = tmp_path / "cut.jaxexport"
-    for keep in range(1, len(content) - 8, 97):
+    for keep in range(1, len(content) - 16, 97):  # at the end stands the name of the function
         path.write_bytes(content[:keep])
         with pytest.raises(ModelError) as caught:
             frontends.load(path)
@@ -106,18 +107,21 @@ def test_missing_file_folder_and_suffix(tmp_path):
     folder.mkdir()
     with pytest.raises(ModelError) as caught:
         frontends.load(folder)
-    assert str(caught.value) == f"{folder}: got a folder; want a model file (.jaxexport, .stablehlo, .mlir)"
+    assert str(caught.value) == f"{folder}: got a folder; want a model file (.onnx, .jaxexport, .stablehlo, .mlir)"
     with pytest.raises(ModelError) as caught:
         frontends.load(tmp_path / "model.pb")
-    assert str(caught.value) == f"{tmp_path}/model.pb: got the suffix '.pb'; want one of .jaxexport, .stablehlo, .mlir"
+    assert str(caught.value) == f"{tmp_path}/model.pb: got the suffix '.pb'; want one of .jaxexport, .stablehlo, .mlir, .onnx"
 
 
-def test_onnx_is_not_supported_yet():
-    with pytest.raises(UnsupportedOpError) as caught:
+def test_onnx_without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "egraph_opt.frontends.onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    for name in [name for name in sys.modules if name.startswith("egraph_opt.frontends.onnx.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "egraph_opt.frontends.onnx")
+    with pytest.raises(ModelError) as caught:
         frontends.load("model.onnx")
-    assert str(caught.value) == (
-        "model.onnx: ONNX models are not supported yet in this version; use .jaxexport, .stablehlo, .mlir"
-    )
+    assert str(caught.value) == "model.onnx: reading .onnx needs the package onnx; pip install egraph_opt[onnx]"
 
 
 def test_missing_flatbuffers_names_the_remedy(tmp_path, monkeypatch):

@@ -21,7 +21,7 @@ def read_bytes(path: Path) -> bytes:
         ModelError: there is no such file, it is a folder, it is empty, or it cannot be read.
     """
     if path.is_dir():
-        raise ModelError(f"{path}: got a folder; want a model file (.jaxexport, .stablehlo, .mlir)")
+        raise ModelError(f"{path}: got a folder; want a model file (.onnx, .jaxexport, .stablehlo, .mlir)")
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:

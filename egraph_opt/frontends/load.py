@@ -6,25 +6,28 @@ The first step of every run that starts from a file. Whatever a decoder trips ov
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax.export
 
-from egraph_opt.errors import ModelError, UnsupportedOpError
+from egraph_opt.errors import ArgumentError, ModelError
 from egraph_opt.frontends.files import read_bytes
 from egraph_opt.frontends.model import LoadedModel
 from egraph_opt.frontends.stablehlo import StableHLOModel
 from egraph_opt.frontends.stablehlo.mlir import ARTIFACT_MAGIC
 
-SUFFIXES = (".jaxexport", ".stablehlo", ".mlir")
+SUFFIXES = (".jaxexport", ".stablehlo", ".mlir", ".onnx")
 
 
-def load(path: str | Path) -> LoadedModel:
+def load(path: str | Path, shapes: Mapping[str, Sequence[int | str] | int] | None = None) -> LoadedModel:
     """Load a model file as a JAX function.
 
     Args:
-        path: a ``.jaxexport`` file (`jax.export`), or a ``.stablehlo`` or ``.mlir`` file with StableHLO text or a
-            StableHLO portable artifact.
+        path: a ``.jaxexport`` file (`jax.export`), a ``.stablehlo`` or ``.mlir`` file with StableHLO text or a
+            StableHLO portable artifact, or an ``.onnx`` file.
+        shapes: for ONNX models, input -> its shape, or name of a dimension -> its size, where the file
+            leaves them open.
 
     Returns:
         The model, ready to be called or traced.
@@ -32,19 +35,30 @@ def load(path: str | Path) -> LoadedModel:
     Raises:
         ModelError: the file cannot be read, or is not what its suffix says.
         UnsupportedOpError: the model holds an operation that is not known.
+        ArgumentError: shapes that do not fit the model.
     """
     path = Path(path)
     suffix = path.suffix.lower()
+    if shapes and suffix != ".onnx":
+        raise ArgumentError(f"{path}: shapes can be given for .onnx models only; export the model with these shapes")
     if suffix == ".onnx":
-        raise UnsupportedOpError(
-            f"{path}: ONNX models are not supported yet in this version; use {', '.join(SUFFIXES)}"
-        )
+        return _load_onnx(path, shapes)
     if suffix not in SUFFIXES:
         raise ModelError(f"{path}: got the suffix '{suffix}'; want one of {', '.join(SUFFIXES)}")
     content = read_bytes(path)
     if suffix == ".jaxexport":
         return _load_exported(content, path)
     return StableHLOModel(content, path)
+
+
+def _load_onnx(path: Path, shapes: Mapping[str, Sequence[int | str] | int] | None) -> LoadedModel:
+    try:
+        from egraph_opt.frontends.onnx import load_onnx
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] not in {"onnx", "google"}:
+            raise
+        raise ModelError(f"{path}: reading .onnx needs the package onnx; pip install egraph_opt[onnx]") from error
+    return load_onnx(path, dict(shapes or {}))
 
 
 def _load_exported(content: bytes, path: Path) -> LoadedModel:

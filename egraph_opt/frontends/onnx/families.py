@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The families of operators; importing this module fills the table `operator.OPERATORS`."""
+
+from egraph_opt.frontends.onnx import elementwise as elementwise
+from egraph_opt.frontends.onnx import layout as layout
+from egraph_opt.frontends.onnx import linear as linear
+from egraph_opt.frontends.onnx import reduction as reduction
