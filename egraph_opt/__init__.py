@@ -6,6 +6,7 @@ from egraph_opt.api import load as load
 from egraph_opt.api import optimize as optimize
 from egraph_opt.api import rule as rule
 from egraph_opt.engine import RuleSet as RuleSet
+from egraph_opt.frontends.torch import from_torch as from_torch
 from egraph_opt.ir import Graph as Graph
 from egraph_opt.report import Report as Report
 from egraph_opt.result import Result as Result

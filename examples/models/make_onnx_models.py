@@ -9,6 +9,7 @@ import argparse
 import contextlib
 import io
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +24,11 @@ import torch
 import transformers
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_dynamic, quantize_static
 from torch import nn
-from torch_models import Experts, Tagger, UNet, densenet, mobilenet, randomise, resnet
+from torch_models import Experts, Tagger, UNet, densenet, mobilenet, randomise, resnet, settle
 
 FOLDER = Path(__file__).resolve().parent / "onnx"
+TRACE = "pkg.torch.onnx.stack_trace"
+FRAME = re.compile(r'File "[^"]*?((?:transformers|torch_models|make_onnx_models)[^"]*)", line (\d+), in (\S+)')
 EXACT = 1e-4
 """Allowed difference between torch and onnxruntime, relative to the largest output; exact up to rounding."""
 
@@ -255,14 +258,20 @@ def export(model: nn.Module, inputs: Mapping[str, torch.Tensor], what: Model, pa
 
 
 def strip(path: Path) -> None:
-    """Remove what exporters note beside the program: names of source files of this machine among it."""
+    """Remove what exporters note beside the program, but for the source line of each node, told without the folder."""
     model = onnx.load(path, load_external_data=False)
-    for holder in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.initializer):
+    for node in model.graph.node:
+        notes = {entry.key: entry.value for entry in node.metadata_props}
+        node.ClearField("metadata_props")
+        if frames := FRAME.findall(notes.get(TRACE, "")):
+            file, line, function = frames[-1]
+            node.metadata_props.add(key=TRACE, value=f'File "{file}", line {line}, in {function}')
+    for holder in (model, model.graph, *model.graph.value_info, *model.graph.initializer):
         holder.ClearField("metadata_props")
-        holder.ClearField("doc_string")
-    for value in (*model.graph.input, *model.graph.output):
-        value.ClearField("metadata_props")
-        value.ClearField("doc_string")
+    for holder in (*model.graph.input, *model.graph.output):
+        holder.ClearField("metadata_props")
+    for node in model.graph.node:
+        node.ClearField("doc_string")
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
@@ -282,7 +291,7 @@ def quantise(what: Model, path: Path) -> None:
     plain = path.with_suffix(".plain.onnx")
     path.rename(plain)
     if what.quantised == "static":
-        reader = Drawn(what.inputs, 8)
+        reader = Drawn(what.inputs, 32)
         quantize_static(str(plain), str(path), reader, quant_format=QuantFormat.QDQ, per_channel=True)
     else:
         quantize_dynamic(str(plain), str(path))
@@ -324,7 +333,9 @@ def make(name: str, what: Model, folder: Path, large: bool = False) -> str:
     seed = sum(map(ord, name))
     torch.manual_seed(seed)
     path = folder / f"{name}.onnx"
-    model = randomise(what.build(), seed)
+    drawn = [what.inputs() for _ in range(4)]
+    met = [torch.cat([inputs[name] for inputs in drawn]) for name in drawn[0]]
+    model = settle(randomise(what.build(), seed), *met)
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         export(model, what.inputs(), what, path, large)

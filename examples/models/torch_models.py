@@ -199,7 +199,16 @@ def randomise(model: nn.Module, seed: int) -> nn.Module:
                 fan_in = parameter.shape[-2] if kind in transposed else parameter[0].numel()
                 value = normal / fan_in**0.5
             parameter.data.copy_(value)
-        if isinstance(module, nn.BatchNorm2d):
-            module.running_mean.copy_(0.2 * torch.randn(module.running_mean.shape, generator=generator))
-            module.running_var.copy_(0.3 + 0.4 * torch.rand(module.running_var.shape, generator=generator))
+    return model.eval()
+
+
+def settle(model: nn.Module, *inputs: torch.Tensor) -> nn.Module:
+    """Gives batch norms the statistics that they meet on these inputs, as training would."""
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    if norms:
+        with torch.no_grad():
+            model(*inputs)
     return model.eval()
