@@ -97,7 +97,7 @@ class Optimized:
 
     def _trace(self, *args: Any, **kwargs: Any) -> Any:
         result = self._result(args, kwargs)
-        return result.traceable(result.captured.constants, args, kwargs)
+        return result.traceable(result.held, args, kwargs)
 
     def _result(self, args: Any, kwargs: Any) -> Result:
         key = self._key(args, kwargs)

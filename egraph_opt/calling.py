@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 import jax
+import numpy as np
 
 from egraph_opt.capture import Arguments, Captured
 from egraph_opt.errors import ArgumentError
@@ -70,9 +71,17 @@ class Convention:
         return list(self._frozen_leaves)
 
     @property
+    def holds_weights(self) -> bool:
+        """Whether the function is a loaded model with weights of its own, which it closes over."""
+        return isinstance(self.function, LoadedModel) and bool(self.captured.constants)
+
+    @property
     def frozen_positions(self) -> tuple[int, ...]:
-        """Input positions that stay the same between calls: frozen leaves, and closed-over arrays with them."""
-        if not self._frozen_leaves:
+        """Input positions that stay the same between calls: frozen leaves, and closed-over arrays with them.
+
+        The arrays that a loaded model closes over came from its file: they are frozen without being asked for.
+        """
+        if not self._frozen_leaves and not self.holds_weights:
             return ()
         count = len(self.captured.leaf_names)
         closed = range(count, count + len(self.captured.constants))
@@ -97,6 +106,25 @@ class Convention:
                 self._check(position, leaf)
             held.update(zip(positions, leaves, strict=True))
         return held
+
+    def closed_values(self, weights: Mapping[str, Any]) -> list[Any]:
+        """The closed-over arrays of a loaded model, in order, with some of its weights replaced.
+
+        Args:
+            weights: name -> array, as in ``model.constants``.
+
+        Raises:
+            ArgumentError: a name or type that the model does not have.
+        """
+        assert isinstance(self.function, LoadedModel)
+        names = {id(array): name for name, array in self.function.constants.items()}
+        for name, value in weights.items():
+            own = self.function.constants.get(name)
+            if own is None:
+                raise ArgumentError(f"{self._name}: {name!r} is none of the model's weights, see model.constants")
+            if np.shape(value) != own.shape or jax.dtypes.result_type(value) != own.dtype:
+                raise ArgumentError(f"{self._name}: weight {name!r}: want {own.dtype}{list(own.shape)}")
+        return [weights.get(names.get(id(array), ""), array) for array in self.captured.constants]
 
     def rest(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
         """Leaves of the arguments that are not frozen, for a call without the frozen ones.

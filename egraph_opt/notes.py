@@ -36,6 +36,9 @@ def frozen_notes(convention: Convention, chosen: Graph) -> list[str]:
             f" result.prepare({names}) does it and returns a function of the other arguments,"
             " a plain call or a saved file does it every time"
         ]
+    if convention.holds_weights:
+        once = _work_on(chosen, convention.frozen_positions)
+        return [f"work on the model's weights is done once and not counted: {quantity(once, 'flop')}"] if once else []
     model = convention.function
     if isinstance(model, LoadedModel) and model.frozen_argnums:
         names = ", ".join(f"arg{n}" for n in model.frozen_argnums)

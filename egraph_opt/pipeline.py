@@ -18,6 +18,7 @@ import jax
 from egraph_opt.calling import Convention, precision_of
 from egraph_opt.capture import Captured, capture
 from egraph_opt.cost import CostModel, cost_model, count_graph, frozen_nodes
+from egraph_opt.frontends import LoadedModel
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.lower import lower_graph
@@ -95,6 +96,7 @@ def _plan(
         fold_constants=options.fold_constants,
         strict=options.strict,
         numerics=options.numerics,
+        arrays=function.constants if isinstance(function, LoadedModel) else None,
     )
     convention = Convention(function, captured, options.frozen, options.static_argnums, options.static_argnames)
     frozen = convention.frozen_positions
@@ -133,8 +135,8 @@ def _decide(
     progress: Progress,
 ) -> tuple[Candidate, bool]:
     """The program to use, and whether it is not the original; fills in what was verified, timed and rejected."""
-    original = Candidate(captured.graph, _price_as_written(captured, frozen, cost))
-    simplified = captured.saved_products > 0
+    original = Candidate(captured.graph, _price_as_written(captured, cost))
+    simplified = captured.saved_products > 0 or _prepares_work(captured.graph, frozen)
     better = [c for c in found.candidates if c.cost < original.cost and (simplified or c.graph != original.graph)]
     better = [c for c in better if c.cost <= NEAR * better[0].cost]
     better = better[: MEASURED_CANDIDATES if len(captured.graph) < LARGE else 1]
@@ -181,9 +183,14 @@ def _decide(
     return (winner.candidate, True) if winner else (original, False)
 
 
-def _price_as_written(captured: Captured, frozen: Sequence[int], cost: CostModel) -> float:
-    """Price of the original: that of its Graph, and of the products that capture has already saved."""
-    price = cost.graph_seconds(captured.graph, _free(captured.graph, frozen))
+def _prepares_work(graph: Graph, frozen: Sequence[int]) -> bool:
+    """Whether the program computes something from its frozen inputs alone, which the original does on every call."""
+    return any(graph.nodes[number].operands for number in _free(graph, frozen))
+
+
+def _price_as_written(captured: Captured, cost: CostModel) -> float:
+    """Price of the original, which prepares nothing: that of its Graph, and of products that capture has saved."""
+    price = cost.graph_seconds(captured.graph)
     return price + captured.saved_products * (1.0 if cost.name == "flops" else SECONDS_PER_FLOP)
 
 
@@ -294,7 +301,7 @@ def _describe(
     report.bytes_before, report.bytes_after = (c.bytes for c in counts)
     report.transcendentals_before, report.transcendentals_after = (c.transcendentals for c in counts)
     report.nodes_before, report.nodes_after = len(before), len(chosen.graph)
-    report.predicted_before, report.predicted_after = _price_as_written(captured, (), cost), chosen.cost
+    report.predicted_before, report.predicted_after = _price_as_written(captured, cost), chosen.cost
     report.rules_fired = dict(chosen.fired)
     report.stop_reason = found.saturation.stop_reason
     report.enodes = found.saturation.nodes

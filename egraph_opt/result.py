@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
+from egraph_opt._compat import outside_of_traces
 from egraph_opt.calling import Convention
 from egraph_opt.capture import Captured
 from egraph_opt.cost import cost_model
@@ -24,7 +25,7 @@ from egraph_opt.lower.python import to_python
 from egraph_opt.options import Options
 from egraph_opt.report import Report
 from egraph_opt.search import Search, SearchOptions
-from egraph_opt.split import split
+from egraph_opt.split import Split, split
 
 if TYPE_CHECKING:
     from egraph_opt.explain.explanation import Explanation
@@ -65,24 +66,62 @@ class Result:
         with self.convention.precision():
             if self.captured.arguments.static:  # JAX's jit could not take them along: they may be of any kind
                 leaves = self.convention.leaves(args, kwargs)
-                outputs = self._jitted_flat([*leaves, *self.captured.constants])
+                outputs = self._jitted_flat([*leaves, *self.held])
                 return jax.tree.unflatten(self.captured.out_tree, outputs)
-            return self._jitted(self.captured.constants, args, kwargs)
+            return self._jitted(self.held, args, kwargs)
 
     def __str__(self) -> str:
         return str(self.report)
 
-    def traceable(self, constants: Sequence[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """The chosen program as a plain JAX function of its closed-over arrays and arguments."""
+    def traceable(self, held: Sequence[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """The chosen program as a plain JAX function of what it holds and its arguments."""
         leaves = self.convention.leaves(args, kwargs)
-        outputs = self.flat([*leaves, *constants])
+        outputs = self.flat_run([*leaves, *held])
         return jax.tree.unflatten(self.captured.out_tree, outputs)
+
+    @cached_property
+    def held(self) -> tuple[Any, ...]:
+        """Arrays that the program takes beside its arguments: those it closes over.
+
+        Of a loaded model's weights it is what was prepared of them, once: work that reads only weights is no part of a
+        call, nor of a saved file.
+        """
+        return self._prepared_of(self.captured.constants) if self._prepares else self.captured.constants
+
+    @property
+    def _prepares(self) -> bool:
+        return self.report.improved and self.convention.holds_weights and not self.convention.places
+
+    @cached_property
+    def parts(self) -> Split:
+        """The chosen program cut at its frozen inputs."""
+        return split(self.after, self.convention.frozen_positions)
+
+    def _prepared_of(self, constants: Sequence[Any]) -> tuple[Any, ...]:
+        with self.convention.precision(), outside_of_traces():
+            return tuple(jax.jit(lower_graph(self.parts.prepare))(list(constants)))
+
+    @cached_property
+    def flat_run(self) -> Callable[[Sequence[Any]], list[Any]]:
+        """The chosen program over flat leaves and what it holds, differentiable as the original is."""
+        if not self._prepares:
+            return self.flat
+        lowered = lower_graph(self.parts.run, self.captured.tracebacks)
+        if not self._has_own_derivative:
+            return lowered
+        count, constants = len(self.captured.leaf_names), self.captured.constants
+
+        def original(*values: Any) -> list[Any]:
+            return self.captured.original(*values[:count], *constants)
+
+        return with_derivative_of(lowered, original)
 
     def prepare(self, *frozen: Any) -> Callable[..., Any]:
         """Do the work that depends on the frozen arguments alone.
 
-        A loaded model's weights are frozen here without being asked for: the program is then planned once more, with
-        work on them free, because a program that is given its weights on every call must not count on that.
+        A loaded model's weights are frozen here without being asked for. Where they are arguments, the program is then
+        planned once more, with work on them free, because a program that is given its weights on every call must not
+        count on that. Where the file holds them, other weights may be given by name, or none: those of the file serve.
 
         Args:
             frozen: values of the frozen parameters, in the order of the function's signature.
@@ -94,6 +133,8 @@ class Result:
             ArgumentError: nothing is frozen, or the values do not fit.
         """
         places = self.convention.places
+        if not places and self.convention.holds_weights:
+            return self._with_weights(*frozen)
         if not places and self._with_frozen_weights is not None:
             return self._with_frozen_weights.prepare(*frozen)
         if not places:
@@ -102,10 +143,8 @@ class Result:
             raise ArgumentError(f"prepare: want {len(places)} values ({', '.join(places)}), got {len(frozen)}")
         held = self.convention.frozen_values(frozen)
         held |= {len(self.captured.leaf_names) + i: value for i, value in enumerate(self.captured.constants)}
-        parts = split(self.after, self.convention.frozen_positions)
-        with self.convention.precision():
-            prepared = jax.jit(lower_graph(parts.prepare))([held[p] for p in parts.frozen])
-        program = lower_graph(parts.run, self.captured.tracebacks)
+        prepared = self._prepared_of([held[p] for p in self.parts.frozen])
+        program = lower_graph(self.parts.run, self.captured.tracebacks)
 
         @jax.jit
         def run(prepared: Sequence[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
@@ -115,6 +154,17 @@ class Result:
         def call(*args: Any, **kwargs: Any) -> Any:
             with self.convention.precision():
                 return run(prepared, args, kwargs)
+
+        return call
+
+    def _with_weights(self, weights: Mapping[str, Any] | None = None) -> Callable[..., Any]:
+        """The program with other weights in the place of those of the model's file."""
+        constants = self.convention.closed_values(weights or {})
+        held = self._prepared_of(constants) if self._prepares else constants
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self.convention.precision():
+                return self._jitted(held, args, kwargs)
 
         return call
 
@@ -158,7 +208,7 @@ class Result:
         args, kwargs = self.convention.structs()
 
         def program(*args: Any, **kwargs: Any) -> Any:
-            return self.traceable(self.captured.constants, args, kwargs)
+            return self.traceable(self.held, args, kwargs)
 
         program.__name__ = self.report.name or "optimized"
         function = self.convention.function
@@ -183,9 +233,11 @@ class Result:
         if not self.report.improved:
             return self._as_written
         lowered = lower_graph(self.after, self.captured.tracebacks)
-        if self.captured.has_custom_derivatives or self.captured.has_checkpoint:
-            return with_derivative_of(lowered, self.captured.original)
-        return lowered
+        return with_derivative_of(lowered, self.captured.original) if self._has_own_derivative else lowered
+
+    @property
+    def _has_own_derivative(self) -> bool:
+        return self.captured.has_custom_derivatives or self.captured.has_checkpoint
 
     def _as_written(self, leaves: Sequence[Any]) -> list[Any]:
         """The user's own function, neither as the Graph spells it nor as its jaxpr was traced somewhere else."""
@@ -199,4 +251,4 @@ class Result:
 
     @cached_property
     def _jitted_flat(self) -> Any:
-        return jax.jit(self.flat)
+        return jax.jit(self.flat_run)

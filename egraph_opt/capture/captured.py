@@ -83,6 +83,7 @@ def capture(
     fold_constants: bool = False,
     strict: bool = False,
     numerics: Numerics = Numerics.REASSOCIATE,
+    arrays: Mapping[str, Any] | None = None,
 ) -> Captured:
     """Capture ``fn(*args, **kwargs)``.
 
@@ -95,6 +96,7 @@ def capture(
         fold_constants: closed-over arrays never change: structure in their values may be used.
         strict: a primitive without an op is an error.
         numerics: class of simplification that may be made while capturing.
+        arrays: name -> closed-over array, where it has one.
 
     Returns:
         The graph and what belongs to it.
@@ -106,7 +108,8 @@ def capture(
     """
     arguments = Arguments.flatten(fn, args, kwargs, static_argnums, static_argnames)
     traced = trace(fn, arguments)
-    shared = Shared(fold_constants=fold_constants, strict=strict, numerics=numerics)
+    names = {id(array): name for name, array in (arrays or {}).items()}
+    shared = Shared(fold_constants=fold_constants, strict=strict, numerics=numerics, array_names=names)
     graph = _graph(Scope(shared), traced, arguments.names)
     return Captured(
         graph=graph,

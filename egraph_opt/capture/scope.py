@@ -8,7 +8,7 @@ jaxpr's avals, and ``true`` and ``squeezed`` go between the two.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,11 +31,13 @@ class Shared:
         fold_constants: whether values of closed-over arrays may be looked at.
         strict: whether a primitive without an op is an error.
         numerics: class of simplification that may be made while capturing.
+        array_names: names of closed-over arrays, by their identity.
     """
 
     fold_constants: bool = False
     strict: bool = False
     numerics: Numerics = Numerics.REASSOCIATE
+    array_names: Mapping[int, str] = field(default_factory=dict)
     places: Places = field(default_factory=Places)
     constants: list[Any] = field(default_factory=list)
     custom_derivatives: dict[str, None] = field(default_factory=dict)
@@ -107,7 +109,8 @@ class Scope:
         """The node of a closed-over array: an input of the program, the same for the same object."""
         known = self.arrays.get(id(array))
         if known is None:
-            known = self.new_input(tensor_type(array), f"const{len(self.shared.constants)}")
+            name = self.shared.array_names.get(id(array)) or f"const{len(self.shared.constants)}"
+            known = self.new_input(tensor_type(array), name)
             self.shared.constants.append(array)
             self.arrays[id(array)] = known
             if self.shared.fold_constants and is_plain(tensor_type(array).dtype):

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from egraph_opt._compat import outside_of_traces
 from egraph_opt.errors import ArgumentError
 from egraph_opt.frontends.model import LoadedModel
 from egraph_opt.frontends.onnx.evaluate import Evaluator
@@ -80,8 +81,8 @@ class OnnxModel(LoadedModel):
     def weights(self) -> Mapping[str, jax.Array]:
         """The weights by name, on JAX's default device."""
         stored = {name: array for name, array in self.program.graph.initializers.items() if _is_weight(array)}
-        with self.precision():
-            return {name: self._given.get(name, jnp.asarray(array)) for name, array in stored.items()}
+        with self.precision(), outside_of_traces():
+            return {name: self._given.get(name, jax.device_put(array)) for name, array in stored.items()}
 
     @property
     def constants(self) -> Mapping[str, jax.Array]:
