@@ -8,6 +8,8 @@ from egraph_opt.api import rule as rule
 from egraph_opt.engine import RuleSet as RuleSet
 from egraph_opt.frontends.torch import from_torch as from_torch
 from egraph_opt.ir import Graph as Graph
+from egraph_opt.kernels import register_kernel as register_kernel
+from egraph_opt.kernels import unregister_kernel as unregister_kernel
 from egraph_opt.report import Report as Report
 from egraph_opt.result import Result as Result
 from egraph_opt.stated import assume as assume

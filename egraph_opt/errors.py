@@ -42,6 +42,10 @@ class RuleError(EgraphOptError, ValueError):
     """A rule file that is not well formed; the message starts with ``path:line``."""
 
 
+class KernelError(EgraphOptError, ValueError):
+    """A kernel that differs from its pattern, cannot be differentiated, or whose description does not fit."""
+
+
 class EngineError(EgraphOptError, RuntimeError):
     """The e-graph engine refused a program or panicked."""
 

@@ -25,6 +25,7 @@ from egraph_opt.extract import EXTRACTORS, Extraction, Table, extract
 from egraph_opt.ir import Builder, Graph, Node
 from egraph_opt.ir.matrix_forms import pays_alone
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.kernels import Found, with_idioms, with_kernels
 from egraph_opt.loops import improved
 from egraph_opt.normalise import normalise
 from egraph_opt.reads import folded, narrowed
@@ -130,6 +131,7 @@ class Search:
         seconds: by stage: "normalise", "saturate", "extract", "decode", "bodies".
         notes: what was given up, in plain words.
         stages: how the program changed before the e-graph.
+        idioms: what was recognised in the program from which the e-graph grew.
     """
 
     before: Graph
@@ -139,6 +141,7 @@ class Search:
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     notes: list[str] = field(default_factory=list)
     stages: list[Stage] = field(default_factory=list)
+    idioms: list[Found] = field(default_factory=list)
 
     def note(
         self,
@@ -232,6 +235,7 @@ def _saturate_and_extract(
         iterations=options.iterations,
     )
     factor = FREE if fixed else 1.0 / max(trips, 1.0)
+    priced = functools.partial(_price, cost=options.cost, fixed=fixed, steady=steady, trips=trips)
 
     prices: dict[CostModel, Prices] = {}
 
@@ -253,7 +257,8 @@ def _saturate_and_extract(
         return EXTRACTORS["local-search"].function(table(saturation, options.cost)[0], WATCH_SECONDS).cost
 
     start = time.perf_counter()
-    saturation = Saturation(graph, options.rules, limits, price, options.numerics, fixed, options.count_unions)
+    both, equal, found.idioms = with_idioms(graph, options.numerics, options.budget)
+    saturation = Saturation(both, options.rules, limits, price, options.numerics, fixed, options.count_unions, equal)
     try:
         found.saturation = saturation.report
         snapshot = saturation.run()
@@ -262,14 +267,11 @@ def _saturate_and_extract(
         lines = sources_of(graph, saturation.numbers, snapshot)
         why = saturation.provenance()
         joined = saturation.joined()
-        models: list[CostModel] = [options.cost]
-        if options.cost.name != "flops":
-            models.append(FlopCount())
         seen = {graph}
-        for model in models:
+        for model in (options.cost,) if options.cost.name == "flops" else (options.cost, FlopCount()):
             start = time.perf_counter()
             rows, enodes = table(saturation, model)
-            share = options.budget * options.extract_share / len(models)
+            share = options.budget * options.extract_share / (1 if options.cost.name == "flops" else 2)
             share = min(share, EXTRACT_SHARE * options.budget + EXTRACT_SECONDS_PER_NODE * len(enodes))
             extraction = extract(rows, share if model is options.cost else SECOND_SHARE * share)
             if model is options.cost:
@@ -281,12 +283,12 @@ def _saturate_and_extract(
             sources = inherit_sources(lines, roots, choice.enodes)
             program = decode(graph, choice, saturation.encoder, options.numerics, sources)
             program = normalise(program, options.numerics)
+            program = with_kernels(program, options.numerics, options.budget, priced)
             if program not in seen:
                 seen.add(program)
                 makers = [why.get(e) or joined.get(c) for c, e in choice.enodes.items()]
                 fired = Counter(map(base_name, filter(None, makers))) + Counter(bodies)
-                cost = _price(program, options.cost, fixed, steady, trips)
-                found.candidates.append(Candidate(program, cost, dict(fired), choice))
+                found.candidates.append(Candidate(program, priced(program), dict(fired), choice))
             found.seconds["decode"] += time.perf_counter() - start
     finally:
         saturation.close()

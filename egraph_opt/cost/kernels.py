@@ -9,12 +9,14 @@ at all, and what the caller calls free, costs nothing.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from egraph_opt.cost.fusion import PAID, Fusion
 from egraph_opt.cost.work import IN_PLACE, PARTIAL_READS, Kind, Product, routine, subgraphs
-from egraph_opt.ir import Graph, Node
+from egraph_opt.ir import Graph, Node, TensorType
+from egraph_opt.ops.kernel import KERNEL, Lowering, lowering_of
 
 WHILE_TRIPS = 10.0
 """Trips of a loop whose number is not known."""
@@ -36,6 +38,7 @@ class Kernel:
         dtype: element type of the arithmetic.
         times: number of runs.
         product: sizes, for a contraction.
+        call: lowering, argument types and static keywords, where it runs as a registered kernel.
     """
 
     kind: Kind
@@ -49,6 +52,7 @@ class Kernel:
     dtype: str
     times: float
     product: Product | None = None
+    call: tuple[Lowering, tuple[TensorType, ...], Mapping[str, Any]] | None = None
 
 
 def kernels(
@@ -209,6 +213,8 @@ class _Kernels:
             for sub, mine, skip in _while_parts(node):
                 shared = operands[skip : skip + mine]
                 found += inside(sub, _changing(shared, mine, sub, level + 1), trips)
+        elif node.op == KERNEL:
+            found += self._called(number, inside(attrs["body"], operands, outer))
         else:
             graphs = subgraphs(node)
             chosen = operands[len(operands) - len(graphs[0].inputs) :]
@@ -217,6 +223,23 @@ class _Kernels:
                 found += [replace(k, times=k.times / len(branches)) for branch in branches for k in branch]
             else:
                 found += max(branches, key=_weight)
+
+    def _called(self, number: int, inner: list[Kernel]) -> list[Kernel]:
+        """The kernels of a registered one: one that does all of it, or those of its sub-graph without a lowering."""
+        node = self.graph.nodes[number]
+        lowering = lowering_of(node.attr("name"), node.attr("lowering"))
+        if lowering is None:
+            return inner
+        types = tuple(self.graph.nodes[q].types[0] for q in node.operands)
+        nbytes = sum(t.nbytes for t in (*types, *node.types))
+        whole = self._kernel(
+            number,
+            Kind.CONTROL,
+            sum(k.flops for k in inner),
+            sum(k.transcendentals for k in inner),
+            nbytes,
+        )
+        return [replace(whole, call=(lowering, types, dict(node.attr("static"))))]
 
     def _turn(self, number: int, trips: tuple[float, ...]) -> Kernel:
         """The turn of a loop itself: a start, no work."""

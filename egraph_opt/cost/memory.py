@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from egraph_opt.cost.kernels import stored_nodes
 from egraph_opt.cost.work import subgraphs
-from egraph_opt.ir import Graph
+from egraph_opt.ir import Graph, Node
+from egraph_opt.ops.kernel import KERNEL, lowering_of
 
 
 def peak_bytes(graph: Graph) -> float:
@@ -24,12 +25,23 @@ def peak_bytes(graph: Graph) -> float:
     for number, node in enumerate(graph.nodes):
         if number in stored and node.op not in ("input", "result", "reshape"):
             held += sizes[number]
-        inner = max((peak_bytes(sub) for sub in subgraphs(node)), default=0.0)
+        inner = _inner_bytes(graph, node)
         peak = max(peak, held + inner)
         for gone in free_at.get(number, ()):
             if graph.nodes[gone].op not in ("input", "result", "reshape"):
                 held -= sizes[gone]
     return peak
+
+
+def _inner_bytes(graph: Graph, node: Node) -> float:
+    """What a node holds while it runs, beside its operands and results [byte]."""
+    if node.op != KERNEL:
+        return max((peak_bytes(sub) for sub in subgraphs(node)), default=0.0)
+    lowering = lowering_of(node.attr("name"), node.attr("lowering"))
+    types = [graph.nodes[q].types[0] for q in node.operands]
+    if lowering is not None and lowering.temporary_bytes is not None:
+        return lowering.temporary_bytes(types, dict(node.attr("static")))
+    return max(0.0, peak_bytes(node.attr("body")) - sum(t.nbytes for t in (*types, *node.types)))
 
 
 def _last_uses(graph: Graph, stored: frozenset[int]) -> dict[int, int]:

@@ -60,11 +60,24 @@ class Roofline:
     def kernel_seconds(self, kernel: Kernel) -> float:
         """Run time of one run of a kernel [s]."""
         device = self.device
+        if kernel.call is not None:
+            return self._called(kernel)
         if kernel.kind in (Kind.CONTRACTION, Kind.LIBRARY, Kind.OPAQUE):
             nbytes = kernel.bytes - kernel.copied
             seconds = self._routine(kernel.kind, kernel.op, kernel.flops, nbytes, kernel.dtype, kernel.product)
             return device.launch_seconds + seconds + self._copy(kernel.copied)
         busy = self._arithmetic(kernel.flops, kernel.transcendentals, kernel.dtype)
+        return device.launch_seconds + max(busy, kernel.bytes / device.bandwidth_for(kernel.bytes))
+
+    def _called(self, kernel: Kernel) -> float:
+        """A registered kernel: what its record says, else its arithmetic or its operands and result, once."""
+        device = self.device
+        assert kernel.call is not None, "asked for such kernels only"
+        lowering, types, static = kernel.call
+        if lowering.seconds is not None:
+            return lowering.seconds(types, static, device)
+        rate = device.product_rate(kernel.dtype) if any(t.rank > 1 for t in types) else device.vector_flops
+        busy = kernel.flops / rate + self._arithmetic(0.0, kernel.transcendentals, kernel.dtype)
         return device.launch_seconds + max(busy, kernel.bytes / device.bandwidth_for(kernel.bytes))
 
     def _node_seconds(self, node: Node, operand_types: Sequence[TensorType]) -> float:

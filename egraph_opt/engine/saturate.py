@@ -55,6 +55,7 @@ class Saturation:
         numerics: class of what is done to sums between iterations; that of the rules is the rule set's own.
         frozen: input positions whose values stay the same between calls; rules may ask for ``(frozen ?x)``.
         count_unions: whether the report tells how many classes each rule merged.
+        equal: pairs of nodes of the graph that are known to be equal.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Saturation:
         numerics: Numerics = Numerics.REASSOCIATE,
         frozen: Collection[int] = (),
         count_unions: bool = False,
+        equal: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.graph, self.limits, self._count_unions = graph, limits, count_unions
         self._price, self._best_price, self._stalled = price, math.inf, 0
@@ -86,6 +88,8 @@ class Saturation:
             self.session = lease(self._text)
             self._load(tables)
             self.session.load(facts.tables, "(run-schedule (saturate (run load)))")
+        if equal:
+            self._load({}, [(self.numbers[a], self.numbers[b]) for a, b in equal])
 
     def run(self) -> Snapshot:
         """Grow until a fixpoint or a limit; the e-graph as it then stands."""

@@ -22,6 +22,7 @@ from egraph_opt.lower.literals import Expr, array_text, dtype_text, scalar_text,
 from egraph_opt.lower.plan import einsum_call, negated_term, schedule
 from egraph_opt.lower.templates import HELPERS, PROMOTING, text_of
 from egraph_opt.ops import get_op
+from egraph_opt.ops.opened import opened
 from egraph_opt.ops.primitives import all_primitives
 
 MAX_INLINE = 60
@@ -49,11 +50,13 @@ def to_python(graph: Graph, name: str = "optimized", names: Sequence[str] | None
         names: of its arguments; by default the graph's own, made identifiers.
 
     Returns:
-        Text of a module. Several outputs are returned as a tuple; weak types of results are not kept.
+        Text of a module. Several outputs are returned as a tuple; weak types of results are not kept, and kernels are
+        written as what they compute.
 
     Raises:
         UnsupportedOpError: a primitive has a parameter without text, such as a callback.
     """
+    graph = opened(graph)
     taken = {*_TAKEN, *HELPERS, name}
     function = _identifier(name, "optimized")
     given = names or graph.names or [f"arg{number}" for number in range(len(graph.inputs))]

@@ -10,6 +10,7 @@ from egraph_opt.ops import declared as _declared  # noqa: F401
 from egraph_opt.ops import einsum as _einsum  # noqa: F401
 from egraph_opt.ops import elementwise as _elementwise  # noqa: F401
 from egraph_opt.ops import indexing as _indexing  # noqa: F401
+from egraph_opt.ops import kernel as _kernel  # noqa: F401
 from egraph_opt.ops import layout as _layout  # noqa: F401
 from egraph_opt.ops import leaves as _leaves  # noqa: F401
 from egraph_opt.ops import linalg as _linalg  # noqa: F401

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recognises idioms in a program: pieces whose values are those of a kernel, however they are spelled.
+
+A piece is proposed where operations of the kernel's families end, and compared by value; verdicts are remembered by
+the piece, so that the blocks of a deep network cost one comparison. What a larger idiom holds is not listed again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+
+from egraph_opt.ir import Graph
+from egraph_opt.kernels.found import Found, found_of
+from egraph_opt.kernels.match import Layout, Match, match
+from egraph_opt.kernels.record import Kernel, Static, all_kernels, frozen
+from egraph_opt.kernels.region import FAMILIES, Piece, can_open, cuts, families, piece, texts
+from egraph_opt.kernels.values import Likeness
+
+REACH = 14
+"""Steps from an operation of a family to the result of an idiom that holds it."""
+
+REMEMBERED = 20_000
+
+_verdicts: OrderedDict[tuple[Kernel, Graph], tuple[Layout, Static, Likeness] | None] = OrderedDict()
+
+
+def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: float = math.inf) -> list[Found]:
+    """Idioms of a program in normal form, in the order of the program.
+
+    Those with lowerings are listed wherever they are, even inside of each other; the rest outermost only.
+
+    Args:
+        graph: the program; sub-graphs are not looked into.
+        kernels: what to look for; all that are known by default.
+        seconds: when to end, with what was found so far [s].
+    """
+    wanted = list(all_kernels().values()) if kernels is None else list(kernels)
+    present = families(graph.nodes)
+    wanted = [k for k in wanted if needs(k) <= present]
+    if not wanted:
+        return []
+    end = time.perf_counter() + seconds
+    known = texts(graph)
+    reach = _reach(graph, known)
+    users = _users(graph)
+    found: list[Found] = []
+    covered: set[int] = set()
+    for root in reversed(range(len(graph.nodes))):
+        here = [k for k in wanted if needs(k) <= reach[root] and (k.lowerings or root not in covered)]
+        if root in known or not graph.nodes[root].operands or not here:
+            continue
+        if time.perf_counter() > end:
+            break
+        ones = _at(graph, root, here, known)
+        named = max((one for one in ones if root not in covered), key=_extent, default=None)
+        found += [one for one in ones if one.kernel.lowerings or one is named]
+        if named is not None:
+            covered |= {n for n in named.inside if users[n] <= named.inside | {named.root}}
+    return found[::-1]
+
+
+def needs(kernel: Kernel) -> frozenset[str]:
+    """Families of operations without which no piece is the kernel."""
+    if kernel.families is not None:
+        return kernel.families
+    if kernel not in _needs:
+        body = kernel.body(kernel.sample(), frozen(kernel.samples[0]))
+        _needs[kernel] = families(body.nodes) if body is not None else frozenset()
+    return _needs[kernel]
+
+
+_needs: dict[Kernel, frozenset[str]] = {}
+
+
+def _at(graph: Graph, root: int, kernels: Sequence[Kernel], known: frozenset[int]) -> list[Found]:
+    """The idioms whose result is this node: of each kernel the largest piece."""
+    best: dict[Kernel, Match] = {}
+    for leaves in cuts(graph, root, known, max(len(k.shapes) for k in kernels)):
+        fitting = [k for k in kernels if len(k.shapes) == len(leaves)]
+        made = piece(graph, root, leaves) if fitting else None
+        if made is None:
+            continue
+        held = families(made.graph.nodes)
+        for kernel in fitting:
+            one = _verdict(kernel, made) if needs(kernel) <= held else None
+            if one is not None and (kernel not in best or len(made.inside) > len(best[kernel].piece.inside)):
+                best[kernel] = one
+    return [found_of(one) for one in best.values()]
+
+
+def _extent(one: Found) -> tuple[int, bool]:
+    return len(one.inside), not one.kernel.user
+
+
+def _verdict(kernel: Kernel, made: Piece) -> Match | None:
+    """Whether a piece is a kernel, from memory where it was seen before."""
+    key = (kernel, made.graph)
+    if key not in _verdicts:
+        one = match(kernel, made) if _is_smooth(made.graph, kernel) else None
+        _verdicts[key] = None if one is None else (one.layout, one.static, one.likeness)
+        if len(_verdicts) > REMEMBERED:
+            _verdicts.popitem(last=False)
+    held = _verdicts[key]
+    return None if held is None else Match(kernel, made, *held)
+
+
+def _is_smooth(graph: Graph, kernel: Kernel) -> bool:
+    """Whether no case is told apart by a number whose both sides draws would not meet, but by those of the pattern."""
+    allowed = {(0.0, True), (0.0, False), *(c for body in kernel.bodies() for c in _compared(body))}
+    return all(c in allowed or (c[1] and LEAST_MET <= abs(c[0]) <= MOST_MET) for c in _compared(graph))
+
+
+def _compared(graph: Graph) -> Iterator[tuple[float, bool]]:
+    """Finite numbers with which something is compared, and whether by its order."""
+    for node in graph.nodes:
+        if node.op in COMPARING:
+            for q in node.operands:
+                other = graph.nodes[q]
+                while other.op == "einsum" and len(other.operands) == 1:
+                    other = graph.nodes[other.operands[0]]
+                value = other.attr("value") if other.op == "constant" and not other.type.shape else None
+                if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+                    yield float(value), node.op not in ("eq", "ne")
+
+
+LEAST_MET, MOST_MET = 0.01, 100.0
+"""Between these numbers draws have values on both sides."""
+
+COMPARING = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "max", "min", "clamp"})
+
+
+def _reach(graph: Graph, known: frozenset[int]) -> list[frozenset[str]]:
+    """Families that a piece ending in each node can hold."""
+    found: list[dict[str, int]] = []
+    for number, node in enumerate(graph.nodes):
+        own: dict[str, int] = {}
+        if number not in known and can_open(node):
+            for q in node.operands:
+                for family, steps in found[q].items():
+                    if steps < REACH:
+                        own[family] = min(own.get(family, REACH), steps + 1)
+            if node.op in FAMILIES:
+                own[FAMILIES[node.op]] = 0
+        found.append(own)
+    return [frozenset(own) for own in found]
+
+
+def _users(graph: Graph) -> list[frozenset[int]]:
+    users: list[set[int]] = [set() for _ in graph.nodes]
+    for number, node in enumerate(graph.nodes):
+        for q in node.operands:
+            users[q].add(number)
+    for number in (*graph.outputs, *graph.effects):
+        users[number].add(-1)
+    return list(map(frozenset, users))

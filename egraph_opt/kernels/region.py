@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pieces of a program that end in one node: where they may begin, and the piece as a graph of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from egraph_opt.cost.work import moves_only
+from egraph_opt.ir import Builder, Graph, Node, Spec
+from egraph_opt.ops import Trait, get_op
+
+MOST_STEPS = 60
+"""Nodes that a piece has at most."""
+
+BARRIERS = frozenset({"conv_general_dilated", "gather", "scatter", "dynamic_slice", "sort", "take", "dot_general"})
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a program with one result.
+
+    Args:
+        graph: it as a graph whose inputs are the leaves.
+        root: its result in the program.
+        leaves: where it begins, in the program.
+        inside: its nodes in the program, leaves excluded.
+    """
+
+    graph: Graph
+    root: int
+    leaves: tuple[int, ...]
+    inside: frozenset[int]
+
+    def scalars(self) -> list[float]:
+        """Numbers that stand in it, those of specs included, each once."""
+        found: dict[float, None] = {}
+        for node in self.graph.nodes:
+            if node.op == "constant" and not node.type.shape and isinstance(node.attr("value"), int | float):
+                found[float(node.attr("value"))] = None
+            elif node.op == "einsum":
+                found[float(Spec.parse(node.attr("spec")).scale)] = None
+        return list(found)
+
+
+def piece(graph: Graph, root: int, leaves: Sequence[int]) -> Piece | None:
+    """The piece between leaves and a root; None where it reads something else, or a leaf plays no part."""
+    builder = Builder()
+    place = {leaf: builder.input(graph.nodes[leaf].types[0]) for leaf in leaves}
+    inside: set[int] = set()
+    stack = [root]
+    while stack:
+        number = stack[-1]
+        if number in place:
+            stack.pop()
+            continue
+        node = graph.nodes[number]
+        if node.op == "input" or len(node.types) != 1 or len(inside) > MOST_STEPS:
+            return None
+        missing = [q for q in node.operands if q not in place]
+        stack += missing
+        if not missing:
+            stack.pop()
+            inside.add(number)
+            place[number] = builder.add(node.op, [place[q] for q in node.operands], node.attrs, node.types)
+    read = {q for number in inside for q in graph.nodes[number].operands}
+    if not inside or not read.issuperset(leaves):
+        return None
+    return Piece(builder.build([place[root]]), root, tuple(leaves), frozenset(inside))
+
+
+def texts(graph: Graph) -> frozenset[int]:
+    """Nodes that read no input."""
+    found: set[int] = set()
+    for number, node in enumerate(graph.nodes):
+        if node.op != "input" and get_op(node.op).arity != 0 and not node.operands:
+            continue  # an effect, or an operation that makes something of nothing
+        if node.op != "input" and found.issuperset(node.operands) and number not in graph.effects:
+            found.add(number)
+    return frozenset(found)
+
+
+def cuts(graph: Graph, root: int, known: frozenset[int], most: int) -> Iterator[tuple[int, ...]]:
+    """Places where a piece with this root may begin, nearest first: each is a set of at most ``most`` nodes.
+
+    Args:
+        graph: the program.
+        root: result of the piece.
+        known: nodes that read no input; they belong to every piece.
+        most: leaves at most.
+    """
+    frontier = {root}
+    stuck: set[int] = set()
+    for _ in range(MOST_STEPS):
+        open_ = frontier - stuck
+        spread = [n for n in open_ if _is_spread(graph.nodes[n])]
+        if not open_:
+            return
+        number = max(spread or open_)
+        if number != root and not can_open(graph.nodes[number]):
+            stuck.add(number)
+            continue
+        frontier.discard(number)
+        frontier.update(q for q in graph.nodes[number].operands if q not in known)
+        if 0 < len(frontier) <= most and not any(_is_spread(graph.nodes[n]) for n in frontier):
+            yield tuple(sorted(frontier))
+
+
+def can_open(node: Node) -> bool:
+    """Whether a piece may go through the node: no product that sums, no routine, no control flow."""
+    if node.op in ("input", "opaque", "result") or node.op in BARRIERS or len(node.types) != 1:
+        return False
+    if node.op == "einsum":
+        return len(node.operands) == 1 or not Spec.parse(node.attr("spec")).summed
+    return Trait.EXPENSIVE not in get_op(node.op).traits
+
+
+def _is_spread(node: Node) -> bool:
+    """A plain broadcast."""
+    if node.op != "einsum" or len(node.operands) != 1 or not moves_only(node.attr("spec")):
+        return False
+    return bool(Spec.parse(node.attr("spec")).broadcast)
+
+
+FAMILIES = {
+    "exp": "exp", "exp2": "exp", "logistic": "exp", "tanh": "exp", "expm1": "exp", "sinh": "exp", "cosh": "exp",
+    "erf": "erf", "erfc": "erf",
+    "sqrt": "root", "rsqrt": "root", "pow": "root",
+    "log": "log", "log1p": "log", "cumlogsumexp": "log",
+    "sin": "angle", "cos": "angle", "tan": "angle",
+}  # fmt: skip
+"""Operations by which a piece is looked for; those of one family may stand for each other."""
+
+
+def families(nodes: Iterable[Node]) -> frozenset[str]:
+    """Families of the operations among some nodes."""
+    return frozenset(FAMILIES[node.op] for node in nodes if node.op in FAMILIES)

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The shipped kernels, joined from the families' files."""
+
+from __future__ import annotations
+
+from egraph_opt.kernels import activations, norms, softmax
+from egraph_opt.kernels.record import Kernel, add
+
+SHIPPED: tuple[Kernel, ...] = (*softmax.KERNELS, *norms.KERNELS, *activations.KERNELS)
+
+for _kernel in SHIPPED:
+    add(_kernel)
