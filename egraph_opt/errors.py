@@ -22,6 +22,10 @@ class OutputError(EgraphOptError, OSError):
     """A file that cannot be written."""
 
 
+class CheckError(EgraphOptError, AssertionError):
+    """A model that does not compute what was recorded of it; the command line ends with status 1."""
+
+
 class GraphError(EgraphOptError, ValueError):
     """Graph text that does not parse, or a graph that breaks an invariant."""
 

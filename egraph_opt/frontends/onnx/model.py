@@ -53,6 +53,7 @@ class OnnxModel(LoadedModel):
         self.__name__ = self.name
         self.signature = Signature(program, shapes or {})
         count = len(self.signature.inputs)
+        self.__signature__ = self.signature.python()
         self.in_tree = jax.tree.structure(((0,) * count, {}))
         results = len(program.graph.outputs)
         self.out_tree = jax.tree.structure((0,) * results if results != 1 else 0)

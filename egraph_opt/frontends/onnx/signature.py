@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import inspect
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -39,6 +41,19 @@ class Signature:
         self.inputs = tuple(_fixed(info, shapes, program.origin) for info in declared)
         self._scope = jax.export.SymbolicScope()
         self.avals = [self._aval(info) for info in self.inputs]
+
+    def python(self) -> inspect.Signature:
+        """The inputs as parameters of a Python function, their names made identifiers."""
+        names: dict[str, None] = {}
+        for info in self.inputs:
+            name = re.sub(r"\W+", "_", info.name).strip("_") or "input"
+            name = f"input_{name}" if name[0].isdigit() or keyword.iskeyword(name) else name
+            while name in names or name == "weights":
+                name += "_"
+            names[name] = None
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        weights = inspect.Parameter("weights", inspect.Parameter.KEYWORD_ONLY, default=None)
+        return inspect.Signature([*(inspect.Parameter(name, kind) for name in names), weights])
 
     def check_complete(self, origin: str) -> None:
         """Refuse a model of which random arguments cannot be made.

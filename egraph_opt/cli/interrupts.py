@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ctrl-C in a long command: remembered, so that nothing is written after it."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+
+class Interrupts:
+    """Remembers Ctrl-C.
+
+    The exception alone is not enough: raised in a callback that runs inside compiled code it may be dropped there. So
+    every stage asks again before it begins, and nothing is written after an interrupt.
+    """
+
+    def __init__(self) -> None:
+        self.seen = False
+
+    def check(self) -> None:
+        """Raise the interrupt again that was dropped."""
+        if self.seen:
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Inside, interrupts are remembered."""
+        self.seen = False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+
+        def handler(number: int, frame: Any) -> None:
+            self.seen = True
+            raise KeyboardInterrupt
+
+        def unraisable(dropped: Any) -> None:
+            if not isinstance(dropped.exc_value, KeyboardInterrupt):
+                hook(dropped)
+
+        signal.signal(signal.SIGINT, handler)
+        sys.unraisablehook = unraisable
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+            sys.unraisablehook = hook
+
+
+INTERRUPTS = Interrupts()
