@@ -22,7 +22,7 @@ from egraph_opt.frontends import LoadedModel
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.lower import lower_graph
-from egraph_opt.measure import choose, measure
+from egraph_opt.measure import race
 from egraph_opt.notes import frozen_notes
 from egraph_opt.options import Options
 from egraph_opt.report import Report, duration, quantity
@@ -219,15 +219,17 @@ def _race(
         function, prepared = _timed_form(contender, inputs, frozen, len(args))
         functions.append(function)
         args += prepared
-    measured = measure(functions, args, MEASURE_SECONDS)
-    index, why = choose(measured)
-    times = [timing.loop_seconds or timing.seconds for timing in measured.timings]
+    outcome = race(functions, args, MEASURE_SECONDS)
+    index = outcome.index
+    measured, place_kept = outcome.pair()
+    times = [timing.loop_seconds or timing.seconds for timing in outcome.first.timings]
+    kept = measured.timings[0], measured.timings[place_kept]
     report.noise = measured.loop_noise if measured.in_loop else measured.noise
-    report.seconds_before, report.seconds_after = times[0], times[index]
-    pairs = zip(*(t.loop_samples or t.samples for t in (measured.timings[0], measured.timings[index])), strict=True)
+    report.seconds_before, report.seconds_after = (t.loop_seconds or t.seconds for t in kept)
+    pairs = zip(*(t.loop_samples or t.samples for t in kept), strict=True)
     report.paired_speedup = median(before / max(after, 1e-12) for before, after in pairs)
-    report.seconds_compile = tuple(timing.compile_seconds for timing in measured.timings)
-    report.decision = f"{'the original' if index == 0 else 'the optimised program'}: {why}"
+    report.seconds_compile = tuple(timing.compile_seconds for timing in outcome.first.timings)
+    report.decision = f"{'the original' if index == 0 else 'the optimised program'}: {outcome.why}"
     for place, contender in enumerate(contenders, 1):
         if place != index:
             report.rejected.append(

@@ -12,10 +12,12 @@ import pytest
 from egraph_opt.bench.run import BenchOptions, Row, hand_flops, run_case
 from egraph_opt.bench.suites import FAMILIES, SCORED, SUITES, Selected, folder, select, suite
 from egraph_opt.bench.table import gaps, summary
+from egraph_opt.bench.times import AGAIN_SECONDS, MEASURE_SECONDS, same_program, times
 from egraph_opt.capture import capture
 from egraph_opt.cli import main
 from egraph_opt.cost import count_graph
 from egraph_opt.cost.model import TRANSCENDENTAL_FLOPS
+from egraph_opt.measure import Measurement, Stopwatch, Timing
 
 HAND = [name for name in SCORED if name != "algebra"]
 """Suites with hand forms; of ``algebra`` only the counts are known."""
@@ -106,15 +108,52 @@ def test_a_case_is_counted_and_timed():
     assert timed.seconds[0] > 0
     assert timed.seconds[1] > 0
     assert timed.seconds[2] > 0
-    assert timed.against_jit == timed.seconds[1] / timed.seconds[0]
+    assert timed.against_jit > 0
+    assert timed.slowness > 0
     alone = run_case(selected, BenchOptions(against=(), budget=1.0, small=True))
     assert alone.seconds[0] is alone.seconds[2] is None
     assert alone.seconds[1] > 0
 
 
+def test_times_are_compared_within_rounds(monkeypatch):
+    """A machine that slows down three times over does not make two equal programs differ."""
+    drift = [1.0, 2.0, 3.0, 4.0]
+    samples = [[2.0 * d for d in drift], [1.0 * d for d in reversed(drift)], list(reversed(drift))]
+    spent = []
+
+    def measured(self, budget, *others):
+        spent.append(budget)
+        return Measurement(tuple(Timing(tuple(row)) for row in samples), noise=0.0)
+
+    monkeypatch.setattr(Stopwatch, "measure", measured)
+    forms = [lambda x: x + 1, lambda x: x + 2, lambda x: x + 2]
+    found = times(forms, [np.ones(3)], True, ("jit", "hand"))
+    assert found.seconds == (5.0, 2.5, 2.5)
+    assert found.against_hand == 1.0
+    assert found.against_jit == pytest.approx((1.5 / 2 + 2 / 3 / 2) / 2)
+    assert spent == [MEASURE_SECONDS]
+
+    samples[1] = [1.2 * d for d in reversed(drift)]
+    found = times(forms, [np.ones(3)], True, ("jit", "hand"))
+    assert spent[1:] == [MEASURE_SECONDS, AGAIN_SECONDS]
+    assert (found.against_hand, found.same_as_hand) == (1.0, True)  # what differs is noise: they are one program
+    forms[2] = lambda x: x * 3
+    found = times(forms, [np.ones(3)], True, ("jit", "hand"))
+    assert found.against_hand == pytest.approx(1.2)
+    assert not found.same_as_hand
+
+
+def test_equal_compiled_programs_are_recognised():
+    a = np.ones((8, 8), np.float32)
+    assert same_program(lambda x: x @ x + 1, lambda y: jnp.einsum("ij,jk->ik", y, y) + 1, [a])
+    assert not same_program(lambda x: x @ x, lambda x: x @ x.T, [a])
+    assert not same_program(lambda x: x @ x + 1, lambda x: x @ x + 2, [a])
+    assert not same_program(lambda x: x, None, [a])
+
+
 def test_summary_and_gaps():
-    good = Row("s", "good", "A", (9e3, 1e3, 1e3), seconds=(2.0, 1.0, 1.0), improved=True)
-    short = Row("s", "short", "B", (9e3, 9e3, 1e3), seconds=(1.0, 1.2, 1.0))
+    good = Row("s", "good", "A", (9e3, 1e3, 1e3), seconds=(2.0, 1.0, 1.0), against_jit=0.5, slowness=1.0, improved=True)
+    short = Row("s", "short", "B", (9e3, 9e3, 1e3), seconds=(1.0, 1.2, 1.0), against_jit=1.2, slowness=1.2)
     failed = Row("s", "broken", "B", outcome="no such op", failed=True)
     text = summary([good, short, failed])
     assert "1 of 2 within 1.05x of the hand form's FLOP" in text

@@ -11,9 +11,10 @@ import pytest
 
 from egraph_opt.cost import Device
 from egraph_opt.errors import CostError
-from egraph_opt.measure import Measurement, Timing, calibrate, choose, measure
+from egraph_opt.measure import Measurement, Timing, calibrate, choose, confirmed, measure, race
+from egraph_opt.measure.choose import wins_needed
 from egraph_opt.measure.loop import repeated
-from egraph_opt.measure.timing import split_noise
+from egraph_opt.measure.timing import MOST_CALLS, WARMED_SECONDS, split_noise
 
 
 class Machine:
@@ -51,7 +52,8 @@ def test_medians_and_compile_time() -> None:
 
 
 def test_rounds_follow_the_budget() -> None:
-    assert len(Machine().measure(0.01, 0.01, budget=1.0).timings[0].samples) in (50, 51)
+    # Each sample of programs that are short is led by a call that is not timed.
+    assert len(Machine().measure(0.01, 0.01, budget=1.0).timings[0].samples) in (25, 26)
     assert len(Machine().measure(1e-5, budget=1.0).timings[0].samples) == 200
     assert len(Machine().measure(0.15, 0.15, budget=1.0).timings[0].samples) == 5
     # Five rounds would take ten times the budget.
@@ -60,13 +62,40 @@ def test_rounds_follow_the_budget() -> None:
 
 def test_functions_take_turns() -> None:
     machine = Machine()
-    machine.measure(0.01, 0.01, 0.01, max_rounds=30)
+    long = 2 * WARMED_SECONDS
+    machine.measure(long, long, long, budget=9.0, max_rounds=30)
     rounds = [tuple(machine.order[i : i + 3]) for i in range(6, len(machine.order), 3)]
     assert {tuple(sorted(r)) for r in rounds} == {(0, 1, 2)}
     assert len({r[0] for r in rounds}) == 3
+    assert len(set(rounds)) == 6
     again = Machine()
-    again.measure(0.01, 0.01, 0.01, max_rounds=30)
+    again.measure(long, long, long, budget=9.0, max_rounds=30)
     assert again.order == machine.order
+
+
+def test_what_a_function_leaves_behind_does_not_tell_on_others() -> None:
+    """A function that empties the caches slows whoever runs next: equal functions must come out equal all the same."""
+    now, last = 0.0, ""
+
+    def function(name: str, seconds: float) -> Callable[[], None]:
+        def run() -> None:
+            nonlocal now, last
+            now += seconds * (1.0 if last in ("", name) else 2.0)
+            last = name
+
+        return run
+
+    functions = [function("original", 0.01), function("first", 0.001), function("second", 0.001)]
+    result = measure(functions, (), 1.0, clock=lambda: now, prepare=lambda f: f, loops=False)
+    assert [t.seconds for t in result.timings] == pytest.approx([0.01, 0.001, 0.001])
+
+
+def test_samples_of_short_programs_are_several_calls() -> None:
+    machine = Machine()
+    result = machine.measure(1e-5, 0.02, budget=0.1, max_rounds=4)
+    assert result.timings[0].seconds == pytest.approx(1e-5)
+    assert machine.order.count(0) == 2 + 4 * (1 + MOST_CALLS)
+    assert machine.order.count(1) == 2 + 4 * 2
 
 
 def test_a_drift_does_not_decide() -> None:
@@ -119,6 +148,46 @@ def test_loops_decide_for_tiny_programs() -> None:
     assert index == 2
     assert "2.00x as fast as the original in a compiled loop" in reason
     assert choose(Measurement((original, better), noise=0.1, loop_noise=1.2))[0] == 0
+
+
+def test_a_sign_test_needs_so_many_rounds() -> None:
+    """Of equal programs one wins as often by luck in fewer than one in twenty measurements."""
+    assert [wins_needed(n) for n in (0, 1, 3, 5, 8, 20, 100)] == [0, 1, 3, 5, 7, 15, 59]
+
+
+def test_a_winner_must_win_again() -> None:
+    assert not confirmed(Measurement((timing(*[1.0] * 8), timing(*[0.9] * 8)), noise=0.5))
+    assert "1.60x as long" in confirmed(Measurement((timing(*[1.0] * 8), timing(*[1.6] * 8)), noise=0.0))
+    assert "0.99x as long" in confirmed(Measurement((timing(*[1.0] * 8), timing(*[0.99] * 8)), noise=0.0))
+    mixed = timing(*[0.9] * 6, *[1.5] * 4)
+    assert "6 of 10 rounds" in confirmed(Measurement((timing(*[1.0] * 10), mixed), noise=0.0))
+    loop, slower = (1e-6,) * 9, (1e-5,) * 9
+    quick = timing(*[2e-5] * 9, loop=(5e-7,) * 9)
+    assert "calls took 2.00x" in confirmed(Measurement((timing(*slower, loop=loop), quick), noise=0.0))
+    assert not confirmed(Measurement((timing(*[2e-5] * 9, loop=loop), quick), noise=0.0))
+
+
+def test_a_race_takes_no_winner_by_luck() -> None:
+    def run(later: float) -> tuple[int, str]:
+        machine = Machine()
+        lucky = itertools.chain([0.005] * 16, itertools.repeat(later))  # the first measurement
+        functions = [machine.function(0, 0.01), machine.function(1, lucky), machine.function(2, 0.02)]
+        outcome = race(functions, (), 0.7, clock=machine.clock, prepare=lambda f: f, loops=False)
+        assert len(outcome.first.timings) == 3
+        assert outcome.second is not None
+        assert len(outcome.second.timings) == 2
+        assert 2 not in machine.order[-4:]
+        return outcome.index, outcome.why
+
+    assert run(0.005)[0] == 1
+    index, why = run(0.016)
+    assert index == 0
+    assert why.startswith("2.00x as fast as the original")
+    assert why.endswith("but measured again it took 1.60x as long")
+    machine = Machine()
+    tie = race([machine.function(0, 0.01)] * 2, (), 0.7, clock=machine.clock, prepare=lambda f: f, loops=False)
+    assert (tie.index, tie.second) == (0, None)
+    assert tie.pair() == (tie.first, 0)
 
 
 def test_noise_comes_from_the_original_alone() -> None:

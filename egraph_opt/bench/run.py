@@ -17,6 +17,7 @@ from egraph_opt.api import optimize
 from egraph_opt.bench.case import Built
 from egraph_opt.bench.greedy import rewrite_greedily
 from egraph_opt.bench.suites import Selected
+from egraph_opt.bench.times import Form, times
 from egraph_opt.capture import capture
 from egraph_opt.cost import FlopCount, count_graph
 from egraph_opt.cost.model import TRANSCENDENTAL_FLOPS
@@ -24,11 +25,9 @@ from egraph_opt.engine import RuleSet
 from egraph_opt.errors import EgraphOptError
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
-from egraph_opt.measure import measure
 from egraph_opt.result import Result
 from egraph_opt.search import SearchOptions
 
-MEASURE_SECONDS = 1.0
 LEAST_FLOPS = 100.0
 """Programs below this count as equally cheap [flop]."""
 
@@ -71,6 +70,9 @@ class Row:
         plan: saturation and extraction together [s].
         whole: all of the planning [s].
         seconds: measured times of original, optimised and hand form [s].
+        against_jit: time of the optimised program over that of ``jax.jit`` of the original, within rounds.
+        slowness: the same over that of the hand form.
+        same_as_hand: whether both were found to be one compiled program.
         error: of original and optimised program against float64, relative.
         improved: whether another program than the original was chosen.
         outcome: what became of it.
@@ -89,6 +91,9 @@ class Row:
     plan: float = 0.0
     whole: float = 0.0
     seconds: tuple[float | None, float | None, float | None] = (None, None, None)
+    against_jit: float | None = None
+    slowness: float | None = None
+    same_as_hand: bool = False
     error: tuple[float | None, float | None] = (None, None)
     improved: bool = False
     outcome: str = ""
@@ -111,19 +116,9 @@ class Row:
         """Arithmetic of the original over that of the hand form."""
         return _over(self.flop[0], self.flop[2], LEAST_FLOPS)
 
-    @property
-    def slowness(self) -> float | None:
-        """Time of the optimised program over that of the hand form."""
-        return _over(self.seconds[1], self.seconds[2], 0.0)
-
-    @property
-    def against_jit(self) -> float | None:
-        """Time of the optimised program over that of ``jax.jit`` of the original."""
-        return _over(self.seconds[1], self.seconds[0], 0.0)
-
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self) | {"excess": self.excess, "slowness": self.slowness}
+        return asdict(self) | {"excess": self.excess}
 
 
 def _over(value: float | None, base: float | None, least: float) -> float | None:
@@ -161,7 +156,9 @@ def run_case(selected: Selected, options: BenchOptions) -> Row:
     original, optimised, by_hand = (None if form is None else xla_flops(form, leaves) for form in forms)
     row.xla = original, optimised, by_hand
     if not options.flops and not result.captured.graph.effects:
-        row.seconds = _times(forms, leaves, report.improved, options)
+        found = times(forms, leaves, report.improved, options.against)
+        row.seconds, row.same_as_hand = found.seconds, found.same_as_hand
+        row.against_jit, row.slowness = found.against_jit, found.against_hand
     return row
 
 
@@ -225,9 +222,6 @@ def _plan(built: Built, options: BenchOptions, numerics: str) -> Result:
     return result
 
 
-Form = Callable[..., Any]
-
-
 def _forms(built: Built, result: Result) -> tuple[Form, Form, Form | None]:
     """Original, optimised and hand form as functions of the flat leaves and closed-over arrays."""
     count = len(result.captured.leaf_names)
@@ -245,15 +239,3 @@ def _forms(built: Built, result: Result) -> tuple[Form, Form, Form | None]:
         return hand(*jax.tree.unflatten(tree, leaves[:count]))
 
     return original, optimised, None if hand is None else by_hand
-
-
-def _times(forms: Sequence[Form | None], leaves: Sequence[Any], improved: bool, options: BenchOptions) -> Any:
-    """Times of the three forms [s]; a kept original is not timed twice."""
-    jit = "jit" in options.against
-    wanted = (jit, improved or not jit, "hand" in options.against)
-    timed = {i: form for i, form in enumerate(forms) if form is not None and wanted[i]}
-    measured = measure(list(timed.values()), leaves, MEASURE_SECONDS)
-    seconds = {i: one.loop_seconds or one.seconds for i, one in zip(timed, measured.timings, strict=True)}
-    if not wanted[1]:
-        seconds[1] = seconds[0]
-    return tuple(seconds.get(i) for i in range(3))

@@ -8,11 +8,8 @@ from statistics import median
 
 from egraph_opt.bench.run import WITHIN_FLOP, Row
 from egraph_opt.bench.suites import FAMILIES
+from egraph_opt.bench.times import NOISE, WITHIN_TIME
 from egraph_opt.report import duration, quantity, times
-
-WITHIN_TIME = 1.1
-NOISE = 1.05
-"""Ratios of times below this are noise."""
 
 FLOP_HEADS = ("suite", "case", "family", "flop", "after", "hand", "xla", "after", "hand")
 GREEDY_HEADS = ("greedy",)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import comb
 from statistics import median
 
 from egraph_opt.measure.timing import Measurement
@@ -45,6 +46,46 @@ def choose(measurement: Measurement, least_gain: float = LEAST_GAIN) -> tuple[in
         return 0, f"no candidate beats the original beyond the noise of {loop_margin:.0%}, timed in a compiled loop"
     best = min(fit, key=inner.__getitem__)
     return best, f"{1.0 / inner[best]:.2f}x as fast as the original in a compiled loop (noise {loop_margin:.0%})"
+
+
+LUCK = 0.05
+"""Chance that is left to luck when the rounds that a candidate won are counted."""
+
+
+def confirmed(measurement: Measurement, least_gain: float = LEAST_GAIN) -> str:
+    """Why a second measurement of the original and one candidate does not show a gain; "" when it does.
+
+    The median ratio must show the gain again, and so must the count of rounds that the candidate won (a sign test,
+    which no outlier moves). Of tiny programs the compiled loop is asked, and the calls must be no slower.
+
+    Args:
+        measurement: fresh samples of the original and of the candidate.
+        least_gain: relative gain that counts.
+    """
+    original, candidate = measurement.timings
+    if measurement.in_loop:
+        calls = _ratio(original.samples, candidate.samples)
+        if calls > 1.0 + MOST_SLACK:
+            return f"its calls took {calls:.2f}x as long"
+    pairs = original.loop_samples, candidate.loop_samples
+    before, after = pairs if measurement.in_loop else (original.samples, candidate.samples)
+    ratio = _ratio(before, after)
+    if ratio * (1.0 + least_gain) >= 1.0:
+        return f"it took {ratio:.2f}x as long"
+    won = sum(a < b for b, a in zip(before, after, strict=True))
+    if won < wins_needed(len(before)):
+        return f"it won {won} of {len(before)} rounds only"
+    return ""
+
+
+def wins_needed(rounds: int, luck: float = LUCK) -> int:
+    """Rounds to win such that equal programs win so many with at most this chance; all of very few rounds."""
+    tail = 0.0
+    for wins in range(rounds, -1, -1):
+        tail += comb(rounds, wins) / 2.0**rounds
+        if tail > luck:
+            return min(wins + 1, rounds)
+    return 0
 
 
 def _ratio(original: Sequence[float], candidate: Sequence[float]) -> float:

@@ -27,6 +27,13 @@ TINY_SECONDS = 1e-4
 LOOP_SECONDS = 3e-3
 """Length of one timed loop of a tiny program [s]."""
 
+SAMPLE_SECONDS = 5e-4
+MOST_CALLS = 10
+"""A sample is the mean of as many calls in a row as take so long [s], and at most of so many."""
+
+WARMED_SECONDS = 0.05
+"""Programs that take longer are not called before each sample: what is in the caches matters little to them [s]."""
+
 OVERDRAFT = 4.0
 """A measurement may exceed its budget by this factor to get its least number of rounds."""
 
@@ -36,7 +43,7 @@ class Timing:
     """Run time of one function.
 
     Args:
-        samples: seconds of each round, in order; round i of all functions of a measurement belongs together.
+        samples: seconds of a call in each round, in order; round i of all functions of a measurement belongs together.
         compile_seconds: first call, run time included.
         loop_samples: seconds of one iteration inside a compiled loop, per round; empty if not used.
     """
@@ -78,6 +85,101 @@ class Measurement:
         return bool(self.timings and self.timings[0].loop_samples)
 
 
+class Stopwatch:
+    """Functions of the same arguments, compiled once and timed as often as is wanted.
+
+    Args:
+        functions: the original, then candidates; each is called as ``function(*args)``.
+        args: trees of arrays, moved to the device once.
+        loops: whether tiny programs may be timed in a compiled loop; no for programs with effects.
+        clock: seconds since any point.
+        prepare: compiles a function.
+    """
+
+    def __init__(
+        self,
+        functions: Sequence[Function],
+        args: Sequence[Any],
+        *,
+        loops: bool = True,
+        clock: Clock = time.perf_counter,
+        prepare: Callable[[Function], Function] = jax.jit,
+    ) -> None:
+        self.clock, self.loops = clock, loops
+        self.functions = tuple(functions)
+        self.args = jax.device_put(tuple(args)) if prepare is jax.jit else tuple(args)
+        self.ready = [prepare(function) for function in functions]
+        self.compile_seconds = [_seconds(f, self.args, clock) for f in self.ready]
+        self.once = [_seconds(f, self.args, clock) for f in self.ready]
+        self._looped: dict[int, tuple[Function, int]] = {}
+        self._shuffle = random.Random(0)
+
+    def measure(
+        self,
+        budget_seconds: float = 1.0,
+        which: Sequence[int] | None = None,
+        min_rounds: int = 5,
+        max_rounds: int = 200,
+    ) -> Measurement:
+        """Fresh samples of all functions, or of some.
+
+        Args:
+            budget_seconds: of timed calls; compilation comes on top.
+            which: places of the functions to time, the original first; all by default.
+            min_rounds: at least so many rounds, unless that would take several times the budget.
+            max_rounds: at most so many.
+        """
+        start = self.clock()
+        places = list(range(len(self.functions)) if which is None else which)
+        timed = [(self.ready[i], calls_of(self.once[i]), self.once[i] < WARMED_SECONDS) for i in places]
+        samples = self._rounds(timed, budget_seconds, min_rounds, max_rounds)
+        loop_samples: list[list[float]] = [[] for _ in places]
+        if self.loops and len(places) > 1 and median(samples[0]) < TINY_SECONDS:
+            looped = [self._loop(i, min(samples[k])) for k, i in enumerate(places)]
+            # One number of turns for all: what starting the loop costs is then shared alike.
+            count = min(turns for _, turns in looped)
+            rows = self._rounds([(_bound(f, count), 1, False) for f, _ in looped], budget_seconds, min_rounds, 40)
+            loop_samples = [[seconds / count for seconds in row] for row in rows]
+        timings = tuple(
+            Timing(tuple(s), self.compile_seconds[i], tuple(inner))
+            for i, s, inner in zip(places, samples, loop_samples, strict=True)
+        )
+        return Measurement(timings, split_noise(samples[0]), split_noise(loop_samples[0]), self.clock() - start)
+
+    def _rounds(
+        self, timed: Sequence[tuple[Function, int, bool]], budget: float, least: int, most: int
+    ) -> list[list[float]]:
+        """Seconds of a call of each function, all in every round and in an order drawn for it.
+
+        In an order that stays, one function would always run after the same other one and find the caches as that one
+        leaves them: equal programs came out twofold apart. Each is also called once before its calls are timed, as
+        the calls of a program follow each other where it is used.
+        """
+        samples: list[list[float]] = [[] for _ in timed]
+        order = list(range(len(timed)))
+        start = self.clock()
+        for done in range(most):
+            spent = self.clock() - start
+            if (done >= least and spent >= budget) or (done >= 3 and spent >= OVERDRAFT * budget):
+                break
+            self._shuffle.shuffle(order)
+            for index in order:
+                function, calls, warmed = timed[index]
+                if warmed:
+                    _seconds(function, self.args, self.clock)
+                samples[index].append(sum(_seconds(function, self.args, self.clock) for _ in range(calls)) / calls)
+        return samples
+
+    def _loop(self, place: int, call: float) -> tuple[Function, int]:
+        """A function in a compiled loop, and how many of its turns make a sample."""
+        if place not in self._looped:
+            loop = repeated(self.functions[place])
+            _seconds(_bound(loop, 2), self.args, self.clock)
+            once = max(min(_seconds(_bound(loop, 20), self.args, self.clock) / 20, call), 1e-8)
+            self._looped[place] = loop, max(10, min(20_000, int(LOOP_SECONDS / once)))
+        return self._looped[place]
+
+
 def measure(
     functions: Sequence[Function],
     args: Sequence[Any],
@@ -89,32 +191,14 @@ def measure(
     clock: Clock = time.perf_counter,
     prepare: Callable[[Function], Function] = jax.jit,
 ) -> Measurement:
-    """Time functions of the same arguments.
+    """Time functions of the same arguments once: see ``Stopwatch`` and its ``measure``."""
+    watch = Stopwatch(functions, args, loops=loops, clock=clock, prepare=prepare)
+    return watch.measure(budget_seconds, None, min_rounds, max_rounds)
 
-    Args:
-        functions: the original, then candidates; each is called as ``function(*args)``.
-        args: trees of arrays, moved to the device once.
-        budget_seconds: of timed calls; compilation comes on top.
-        min_rounds: at least so many rounds, unless that would take several times the budget.
-        max_rounds: at most so many.
-        loops: whether tiny programs may be timed in a compiled loop; no for programs with effects.
-        clock: seconds since any point.
-        prepare: compiles a function.
-    """
-    start = clock()
-    args = jax.device_put(tuple(args)) if prepare is jax.jit else tuple(args)
-    ready = [prepare(function) for function in functions]
-    compiled = [_seconds(f, args, clock) for f in ready]
-    for function in ready:
-        _seconds(function, args, clock)
-    samples = _rounds(ready, args, budget_seconds, min_rounds, max_rounds, clock)
-    loop_samples: list[list[float]] = [[] for _ in functions]
-    if loops and len(functions) > 1 and median(samples[0]) < TINY_SECONDS:
-        loop_samples = _loop_rounds(functions, args, samples, budget_seconds, min_rounds, clock)
-    timings = tuple(
-        Timing(tuple(s), c, tuple(inner)) for s, c, inner in zip(samples, compiled, loop_samples, strict=True)
-    )
-    return Measurement(timings, split_noise(samples[0]), split_noise(loop_samples[0]), clock() - start)
+
+def calls_of(once: float) -> int:
+    """How many calls of a function make a sample, by the time of one [s]."""
+    return max(1, min(MOST_CALLS, round(SAMPLE_SECONDS / max(once, 1e-9))))
 
 
 def split_noise(samples: Sequence[float], splits: int = 60, quantile: float = 0.9) -> float:
@@ -144,50 +228,6 @@ def _seconds(function: Function, args: Sequence[Any], clock: Clock) -> float:
     start = clock()
     jax.block_until_ready(function(*args))
     return clock() - start
-
-
-def _rounds(
-    functions: Sequence[Function],
-    args: Sequence[Any],
-    budget: float,
-    least: int,
-    most: int,
-    clock: Clock,
-) -> list[list[float]]:
-    """Samples of each function: all in every round, starting with a random one."""
-    samples: list[list[float]] = [[] for _ in functions]
-    rotation = random.Random(0)
-    start = clock()
-    for done in range(most):
-        spent = clock() - start
-        if (done >= least and spent >= budget) or (done >= 3 and spent >= OVERDRAFT * budget):
-            break
-        offset = rotation.randrange(len(functions)) if functions else 0
-        for turn in range(len(functions)):
-            index = (turn + offset) % len(functions)
-            samples[index].append(_seconds(functions[index], args, clock))
-    return samples
-
-
-def _loop_rounds(
-    functions: Sequence[Function],
-    args: Sequence[Any],
-    samples: Sequence[Sequence[float]],
-    budget: float,
-    least: int,
-    clock: Clock,
-) -> list[list[float]]:
-    """Samples of one iteration inside a compiled loop."""
-    loops = [repeated(function) for function in functions]
-    turns = []
-    for loop in loops:
-        _seconds(loop, (2, *args), clock)
-        once = max(min(_seconds(loop, (20, *args), clock) / 20, min(samples[0])), 1e-8)
-        turns.append(max(10, min(20_000, int(LOOP_SECONDS / once))))
-    # One number of turns for all: what starting the loop costs is then shared alike.
-    count = min(turns)
-    timed = _rounds([_bound(loop, count) for loop in loops], args, budget, least, 40, clock)
-    return [[seconds / count for seconds in row] for row in timed]
 
 
 def _bound(loop: Function, count: int) -> Function:
