@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -114,9 +115,7 @@ def _transposed_frame(
         totals = [max(size + extra - want, 0) for size, extra, want in zip(full, more, wanted, strict=True)]
         return [(same_pads(total, auto == "SAME_UPPER")[0], want) for total, want in zip(totals, wanted, strict=True)]
     pads = ((0, 0),) * count if auto == "VALID" else explicit_pads(node, count)
-    return [
-        (low, size + extra - low - high) for (low, high), size, extra in zip(pads, full, more, strict=True)
-    ]
+    return [(low, size + extra - low - high) for (low, high), size, extra in zip(pads, full, more, strict=True)]
 
 
 @operator("DeformConv")
@@ -171,7 +170,9 @@ def sample_linear(x: Array, places: Sequence[Array]) -> Array:
     lows = [jnp.floor(place) for place in places]
     total = None
     for corner in itertools.product((0, 1), repeat=len(sizes)):
-        index, weight, inside = 0, 1, True
+        index: Any = 0
+        weight: Any = 1
+        inside: Any = True
         for size, place, low, step in zip(sizes, places, lows, corner, strict=True):
             at = low.astype(np.int32) + np.int32(step)
             fraction = place - low

@@ -24,8 +24,11 @@ EXACT_MASK = 1 << 20
 
 def _wide(x: Array, *others: Array) -> Any:
     """The widest element type, single precision at least."""
-    return functools.reduce(np.promote_types, [o.dtype for o in others if o.dtype.itemsize > 4], np.dtype(np.float32)) \
-        if x.dtype.itemsize < 4 else x.dtype
+    return (
+        functools.reduce(np.promote_types, [o.dtype for o in others if o.dtype.itemsize > 4], np.dtype(np.float32))
+        if x.dtype.itemsize < 4
+        else x.dtype
+    )
 
 
 def _per_channel(values: Array, rank: int) -> Array:
@@ -114,7 +117,7 @@ def _rms_norm(node: Node, x: Array, scale: Array) -> Array:
 
 
 def rms_norm(node: Node, x: Array, scale: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
-    """x over its root mean square, and the inverse of that."""
+    """X over its root mean square, and the inverse of that."""
     stash = element_type(node.attr("stash_type", 1), node.where)
     wide = jnp.asarray(x).astype(stash)
     inverse = lax.rsqrt(jnp.mean(wide * wide, axis=axes, keepdims=True) + _epsilon(node, stash))
@@ -213,7 +216,7 @@ def _dropped(node: Node, x: Array, ratio: Any, seed: int | None) -> tuple[Array,
     """What is kept, and the tensor without the rest. A function has no state: without a seed it is 0."""
     seed = 0 if seed is None else int(seed)
     if x.size <= EXACT_MASK:
-        kept = jnp.asarray(np.random.RandomState(seed % (1 << 32)).uniform(0, 1, x.shape)) >= ratio  # noqa: NPY002
+        kept = jnp.asarray(np.random.RandomState(seed % (1 << 32)).uniform(0, 1, x.shape)) >= ratio
     else:
         kept = jax.random.uniform(jax.random.key(seed), x.shape, np.float32) >= ratio
     scale = jnp.asarray(1 / (1 - jnp.asarray(ratio, np.float32)), x.dtype)

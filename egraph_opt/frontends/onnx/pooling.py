@@ -145,7 +145,7 @@ def _max_roi_pool(node: Node, x: Array, rois: Array) -> Array:
     # away from zero at one half, as C rounds
     corners = jnp.floor(rois[:, 1:] * scale + np.asarray(0.5, rois.dtype)).astype(np.int32)
     lowest = np.asarray(_lowest(x.dtype), x.dtype)
-    covered = None
+    covered: Any = None
     for axis, (size, bins) in enumerate(zip(x.shape[2:], node.attr("pooled_shape"), strict=True)):
         first, last = corners[:, 1 - axis], corners[:, 3 - axis]
         inside = _bin_members(first, last, size, bins, rois.dtype)  # [regions, bins, size]
