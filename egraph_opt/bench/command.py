@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 
 import jax
 
+from egraph_opt.bench import models
+from egraph_opt.bench.models import ModelRow, is_model, model_files, run_model
 from egraph_opt.bench.options import add_arguments
 from egraph_opt.bench.run import BenchOptions, Row, run_case, versions
 from egraph_opt.bench.suites import SCORED, SUITES, select, suite
@@ -36,6 +38,8 @@ def run(options: argparse.Namespace, say: Say, progress: Say = lambda text: None
     if options.list:
         _list(options.suite, say)
         return 0
+    if any(map(is_model, options.suite)):
+        return _models(options, say, progress)
     wanted = _bench_options(options)
     names = options.suite or (SCORED if options.gaps else ())
     cases = select(names, options.quick)
@@ -54,13 +58,40 @@ def run(options: argparse.Namespace, say: Say, progress: Say = lambda text: None
         jax.clear_caches()
     closing = f"{gaps(rows)}\n\n{summary(rows)}" if options.gaps else f"\n{summary(rows)}"
     say(closing)
-    if options.table is not None:
-        content = [text[0], "", closing] if options.gaps else [*text, closing]
-        write_atomically(options.table, ("\n".join(content) + "\n").encode())
-    if options.json is not None:
-        lines = [json.dumps(about | row.as_dict(), sort_keys=True) + "\n" for row in rows]
-        write_atomically(options.json, "".join(lines).encode())
+    content = [text[0], "", closing] if options.gaps else [*text, closing]
+    _write(options, content, [about | row.as_dict() for row in rows])
     return int(any(row.failed for row in rows))
+
+
+def _models(options: argparse.Namespace, say: Say, progress: Say) -> int:
+    """The same for model files."""
+    suites = [name for name in options.suite if not is_model(name)]
+    if suites:
+        raise ArgumentError(f"bench {' '.join(suites)}: models have a table of their own; run suites alone")
+    files = model_files(options.suite)
+    about = versions()
+    text = [", ".join(f"{key} {value}" for key, value in about.items()), "", line(models.HEADS)]
+    text.append(f"|{'---|' * len(models.HEADS)}")
+    say("\n".join(text))
+    rows: list[ModelRow] = []
+    for number, path in enumerate(files, 1):
+        progress(f"{path.name} ({number} of {len(files)})")
+        rows.append(run_model(path, options.budget, not options.flops))
+        text.append(line(rows[-1].cells()))
+        say(text[-1])
+        jax.clear_caches()
+    closing = f"\n{models.summary(rows)}"
+    say(closing)
+    _write(options, [*text, closing], [about | row.as_dict() for row in rows])
+    return int(any(row.failed for row in rows))
+
+
+def _write(options: argparse.Namespace, table: Sequence[str], rows: Sequence[dict[str, object]]) -> None:
+    if options.table is not None:
+        write_atomically(options.table, ("\n".join(table) + "\n").encode())
+    if options.json is not None:
+        lines = [json.dumps(row, sort_keys=True) + "\n" for row in rows]
+        write_atomically(options.json, "".join(lines).encode())
 
 
 def _bench_options(options: argparse.Namespace) -> BenchOptions:

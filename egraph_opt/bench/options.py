@@ -10,7 +10,11 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the command."""
-    parser.add_argument("suite", nargs="*", help="suites or single cases; without any, a few cases of every suite")
+    parser.add_argument(
+        "suite",
+        nargs="*",
+        help="suites or single cases; without any, a few cases of every suite; or model files and folders of them",
+    )
     parser.add_argument(
         "--against",
         default="jit,hand",

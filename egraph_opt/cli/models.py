@@ -10,12 +10,12 @@ from egraph_opt.cli.interrupts import INTERRUPTS
 from egraph_opt.cli.output import check_writable, say, say_now
 from egraph_opt.cli.output import progress as show_progress
 from egraph_opt.cli.planning import load_model, plan_model
-from egraph_opt.cli.recorded import TOLERANCE, Recorded
 from egraph_opt.engine import RuleSet
 from egraph_opt.errors import ArgumentError, CheckError
 from egraph_opt.frontends import write_atomically
 from egraph_opt.inspect import inspect_graph
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.recorded import TOLERANCE, Recorded
 from egraph_opt.result import Result
 from egraph_opt.rules.packs import load as load_rules
 

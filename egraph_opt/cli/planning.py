@@ -8,11 +8,11 @@ from pathlib import Path
 
 from egraph_opt.api import load
 from egraph_opt.cli.output import progress as show_progress
-from egraph_opt.cli.recorded import Recorded, read_recorded
 from egraph_opt.cost import Device, Roofline
 from egraph_opt.frontends import LoadedModel
 from egraph_opt.options import Options, make_options
 from egraph_opt.pipeline import plan
+from egraph_opt.recorded import Recorded, read_recorded
 from egraph_opt.result import Result
 
 

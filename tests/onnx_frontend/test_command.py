@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """ONNX models on the command line: shapes, recorded outputs, files that do not fit."""
 
+import json
+
 import numpy as np
 import pytest
 from onnx import helper
@@ -74,3 +76,18 @@ def test_refusals(arguments, status, message, path, tmp_path, capfd, monkeypatch
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out.jaxexport").exists()
+
+
+def test_bench_of_a_folder(path, tmp_path, capfd):
+    np.savez(path.with_suffix(".npz"), x=X, y=Y)
+    (tmp_path / "broken.onnx").write_bytes(b"\xff\xfe\x01garbage")
+    status, text, _ = run(capfd, "bench", tmp_path, "--flops", "--json", tmp_path / "rows.jsonl")
+    assert status == 1
+    assert "| model | " in text
+    assert "| improved |" in text
+    assert "1 of 2 models improved, failed: broken" in text
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["name"] for row in rows] == ["broken", "model"]
+    assert rows[1]["flop"][1] < rows[1]["flop"][0]
+    assert max(rows[1]["records"]) < 1e-4
+    assert run(capfd, "bench", path, "laab")[0] == 2
