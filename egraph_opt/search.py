@@ -11,30 +11,29 @@ import functools
 import gc
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from egraph_opt.adjoint import FACTORED, MOVED, WEIGHTED, adjoint_form, factored, weights_gathered
+from egraph_opt.bodies import with_bodies
 from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
 from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
 from egraph_opt.engine.decode import Choice, Prices, choose, decode, inherit_sources, sources_of
 from egraph_opt.engine.rule import base_name
 from egraph_opt.errors import EngineError, ExtractionError
 from egraph_opt.extract import EXTRACTORS, Extraction, Table, extract
-from egraph_opt.ir import Builder, Graph, Node
+from egraph_opt.ir import Builder, Graph
 from egraph_opt.ir.matrix_forms import pays_alone
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.kernels import Found, with_idioms, with_kernels
 from egraph_opt.loops import improved
+from egraph_opt.nets import merged
 from egraph_opt.normalise import normalise
 from egraph_opt.reads import folded, narrowed
 
 LOOP = ("loop",)
 """What a stage is called in which loops were written in another form alone."""
-
-WHILE_TRIPS = 10.0
-"""Trips that a ``while`` of unknown length is priced with."""
 
 FREE = 1e-6
 """Share of its price that work on frozen inputs keeps: of two free forms the cheaper is better still."""
@@ -91,17 +90,19 @@ class Candidate:
         cost: the model's price of it.
         fired: how many of its e-nodes each rule made, or found equal to what was there before.
         choice: the e-nodes it was made of; None where no e-graph was needed.
+        stages: how it changed after that.
     """
 
     graph: Graph
     cost: float
     fired: Mapping[str, int] = field(default_factory=dict)
     choice: Choice | None = field(default=None, repr=False)
+    stages: tuple[Stage, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One change of the whole program before the e-graph.
+    """One change of the whole program before the e-graph, or after it.
 
     Args:
         passes: names of what was of use; ``("body",)`` where bodies of control flow were searched, those of
@@ -216,8 +217,26 @@ def search(
     except (EngineError, ExtractionError) as error:
         found.saturation.stop_reason = str(error)
         found.notes.append(f"search ended early: {error}")
+    start = time.perf_counter()
+    found.candidates += _joined(found.candidates, options, fixed, steady, trips)
     found.candidates.sort(key=lambda c: c.cost)
+    found.seconds["decode"] += time.perf_counter() - start
     return found
+
+
+def _joined(
+    candidates: Sequence[Candidate], options: SearchOptions, fixed: frozenset[int], steady: frozenset[int], trips: float
+) -> Iterator[Candidate]:
+    """Candidates with products and convolutions merged, those that are cheaper so."""
+    if options.cost.name == "flops":  # what is merged is as much arithmetic as before
+        return
+    price = functools.partial(_price, cost=options.cost, fixed=fixed, steady=steady, trips=trips)
+    for candidate in candidates:
+        graph, used = merged(candidate.graph, options.numerics, fixed or steady, options.cost, price)
+        if used and all(graph != other.graph for other in candidates):
+            stage = Stage(used, candidate.graph, graph)
+            fired = {**candidate.fired, **dict.fromkeys(used, 1)}
+            yield replace(candidate, graph=graph, cost=price(graph), fired=fired, stages=(*candidate.stages, stage))
 
 
 def _saturate_and_extract(
@@ -371,26 +390,7 @@ def _bodies(
         if node.op == "input":
             place.append(builder.input(node.type, names[number]))
         else:
-            place.append(builder.copy(_with_bodies(node, best), [place[q] for q in node.operands]))
+            place.append(builder.copy(with_bodies(node, best), [place[q] for q in node.operands]))
     roots = [place[n] for n in graph.outputs], [place[n] for n in graph.effects]
     found.seconds["bodies"] = time.perf_counter() - start
     return builder.build(*roots, graph.weak_outputs, graph.precision), fired
-
-
-def _with_bodies(node: Node, best: Callable[[Graph, frozenset[int], float], Graph]) -> Node:
-    """The node with its sub-graphs replaced by ``best(sub-graph, steady input positions, trips)``."""
-    values = node.kwargs
-    changes: dict[str, Graph | tuple[Graph, ...]]
-    if node.op == "scan":
-        changes = {"body": best(values["body"], frozenset(range(values["num_consts"])), float(values["length"]))}
-    elif node.op == "while":
-        changes = {
-            part: best(values[part], frozenset(range(values[f"{part}_nconsts"])), WHILE_TRIPS)
-            for part in ("cond", "body")
-        }
-    elif node.op == "cond":
-        changes = {"branches": tuple(best(branch, frozenset(), 1.0) for branch in values["branches"])}
-    else:
-        return node
-    attrs = tuple((name, changes.get(name, value)) for name, value in node.attrs)
-    return replace(node, attrs=attrs)

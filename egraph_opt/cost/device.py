@@ -34,6 +34,7 @@ class Device:
         cache_bytes: what the cache holds [byte].
         launch_seconds: start of one kernel inside a compiled program [s].
         dispatch_seconds: call of a compiled program from Python [s].
+        product_seconds: what the start of a matrix product takes beyond that of another kernel [s].
         narrow: products with a dimension of this size reach half of the peak.
         matvec_efficiency: share of the bandwidth that a matrix-vector product reaches.
         routine_efficiency: share of the peak that factorisations reach.
@@ -52,6 +53,7 @@ class Device:
     cache_bytes: float
     launch_seconds: float
     dispatch_seconds: float = 6e-6
+    product_seconds: float = 5e-7
     narrow: float = 8.0
     matvec_efficiency: float = 0.9
     routine_efficiency: float = 0.06
@@ -159,6 +161,7 @@ _DEFAULTS = {
         cache_bytes=4e7,
         launch_seconds=2.5e-6,
         dispatch_seconds=2e-5,
+        product_seconds=1e-9,
         narrow=64.0,
         matvec_efficiency=0.8,
         routine_efficiency=0.02,
@@ -174,6 +177,7 @@ _DEFAULTS = {
         cache_bytes=1e8,
         launch_seconds=1.5e-6,
         dispatch_seconds=5e-5,
+        product_seconds=1e-9,
         narrow=128.0,
         matvec_efficiency=0.7,
         routine_efficiency=0.005,

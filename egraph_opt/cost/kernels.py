@@ -39,6 +39,8 @@ class Kernel:
         times: number of runs.
         product: sizes, for a contraction.
         call: lowering, argument types and static keywords, where it runs as a registered kernel.
+        cold: the part of the bytes that no kernel has had in hand before: inputs, and what was there beforehand [byte].
+        resident: all such bytes of the whole program; what is cold comes from the cache where they fit into it [byte].
     """
 
     kind: Kind
@@ -53,6 +55,8 @@ class Kernel:
     times: float
     product: Product | None = None
     call: tuple[Lowering, tuple[TensorType, ...], Mapping[str, Any]] | None = None
+    cold: float = 0.0
+    resident: float = 0.0
 
 
 def kernels(
@@ -70,7 +74,8 @@ def kernels(
     found: list[Kernel] = []
     levels = [PAID if number in free else 0 for number in graph.inputs]
     _Kernels(graph, frozenset(free), levels, (), (), while_trips, any_branch).emit(found)
-    return found
+    resident = sum(k.cold for k in found)
+    return [replace(k, resident=resident) if k.cold else k for k in found]
 
 
 def stored_nodes(graph: Graph) -> frozenset[int]:
@@ -153,7 +158,8 @@ class _Kernels:
                     seen.add(q)
                     stack.append(q)
         own = self.works[root]
-        return self._kernel(root, own.kind, flops, transcendentals, sum(reads.values()) + own.writes)
+        kernel = self._kernel(root, own.kind, flops, transcendentals, sum(reads.values()) + own.writes)
+        return self._with_cold(kernel, reads.items())
 
     def _nbytes(self, number: int) -> float:
         node = self.graph.nodes[number]
@@ -168,10 +174,17 @@ class _Kernels:
             nbytes = 2 * sum(own.reads[1:])
         kernel = self._kernel(number, own.kind, own.flops, own.transcendentals, nbytes)
         narrow = self.fusion.narrow(number)
-        if narrow is None:
+        if narrow is not None:
+            saved = sum(own.reads) * (1.0 - narrow.itemsize / node.types[0].itemsize)
+            kernel = replace(kernel, dtype=narrow.dtype, bytes=kernel.bytes - saved)
+        return self._with_cold(kernel, zip(node.operands, own.reads, strict=True))
+
+    def _with_cold(self, kernel: Kernel, reads: Iterable[tuple[int, float]]) -> Kernel:
+        """The kernel with what it reads first of all; in a loop that is read again and again."""
+        if self.path:
             return kernel
-        saved = sum(own.reads) * (1.0 - narrow.itemsize / node.types[0].itemsize)
-        return replace(kernel, dtype=narrow.dtype, bytes=kernel.bytes - saved)
+        cold = sum(nbytes for q, nbytes in reads if self.levels[q] <= PAID or self.graph.nodes[q].op == "input")
+        return replace(kernel, cold=min(cold, kernel.bytes - kernel.copied))
 
     def _kernel(
         self,

@@ -29,6 +29,12 @@ MOVED_SHARE = 0.02
 NODE_SECONDS = 1e-10
 """Price of existing [s]: of two equally fast programs the one with fewer nodes wins."""
 
+FEW = 64
+SLOW_LAYOUT = 1.3
+LEAST_ELEMENTS = 1 << 18
+"""On CPUs products of so few vectors with a matrix of at least so many elements take that much longer unless the matrix
+stands first, with what is summed as its last dimension (docs/decisions/neural.md)."""
+
 _ROUTINE_SPEED = {"triangular_solve": 6.0, "conv_general_dilated": 9.0, "dot_general": 15.0, "ragged_dot": 10.0}
 """Routines that run faster than a factorisation, as multiples of its share of the peak."""
 
@@ -63,11 +69,28 @@ class Roofline:
         if kernel.call is not None:
             return self._called(kernel)
         if kernel.kind in (Kind.CONTRACTION, Kind.LIBRARY, Kind.OPAQUE):
-            nbytes = kernel.bytes - kernel.copied
-            seconds = self._routine(kernel.kind, kernel.op, kernel.flops, nbytes, kernel.dtype, kernel.product)
-            return device.launch_seconds + seconds + self._copy(kernel.copied)
+            traffic = self._traffic(kernel)
+            seconds = self._routine(kernel.kind, kernel.op, kernel.flops, traffic, kernel.dtype, kernel.product)
+            return device.launch_seconds + self._layout(kernel.product) * seconds + self._copy(kernel.copied)
         busy = self._arithmetic(kernel.flops, kernel.transcendentals, kernel.dtype)
-        return device.launch_seconds + max(busy, kernel.bytes / device.bandwidth_for(kernel.bytes))
+        return device.launch_seconds + max(busy, self._traffic(kernel))
+
+    def _layout(self, product: Product | None) -> float:
+        """Factor on the time of a product whose operands lie badly; whole programs alone are priced with it."""
+        if product is None or product.is_matvec or product.large_first or self.device.kind != "cpu":
+            return 1.0
+        few = min(product.m, product.n) <= FEW and max(product.m, product.n) * product.k >= LEAST_ELEMENTS
+        return SLOW_LAYOUT if few else 1.0
+
+    def _traffic(self, kernel: Kernel) -> float:
+        """Time to move the bytes of a kernel [s].
+
+        Weights that fill the cache together come from memory, however small each of them is.
+        """
+        device = self.device
+        nbytes = kernel.bytes - kernel.copied
+        cold = kernel.cold / device.bandwidth_for(max(nbytes, kernel.resident))
+        return cold + (nbytes - kernel.cold) / device.bandwidth_for(nbytes)
 
     def _called(self, kernel: Kernel) -> float:
         """A registered kernel: what its record says, else its arithmetic or its operands and result, once."""
@@ -92,7 +115,8 @@ class Roofline:
         if own.kind is Kind.REDUCTION:
             busy = self._arithmetic(own.flops, own.transcendentals, own.dtype)
             return self.device.launch_seconds + max(busy, nbytes / self.device.bandwidth_for(nbytes))
-        seconds = self._routine(own.kind, routine(node), own.flops, nbytes, own.dtype, own.product)
+        traffic = nbytes / self.device.bandwidth_for(nbytes)
+        seconds = self._routine(own.kind, routine(node), own.flops, traffic, own.dtype, own.product)
         return self.device.launch_seconds + seconds + self._copy(own.copied)
 
     def _fused(self, node: Node, own: Work) -> float:
@@ -113,15 +137,14 @@ class Roofline:
         share = self.device.vector_rate(itemsize(dtype)) / self.device.vector_flops
         return flops / (self.device.vector_flops * share) + transcendentals / (self.device.transcendentals * share)
 
-    def _routine(self, kind: Kind, op: str, flops: float, nbytes: float, dtype: str, product: Product | None) -> float:
-        """Product, library routine or unknown primitive [s]."""
+    def _routine(self, kind: Kind, op: str, flops: float, traffic: float, dtype: str, product: Product | None) -> float:
+        """Product, library routine or unknown primitive, given the time of its traffic [s]."""
         device = self.device
-        traffic = nbytes / device.bandwidth_for(nbytes)
         if product is not None and product.is_matvec:
-            return traffic / device.matvec_efficiency
+            return device.product_seconds + traffic / device.matvec_efficiency
         if product is not None:
             narrow = device.narrow * (1.0 / product.m + 1.0 / product.n + 1.0 / product.k)
-            return max(flops * (1.0 + narrow) / device.product_rate(dtype), traffic)
+            return device.product_seconds + max(flops * (1.0 + narrow) / device.product_rate(dtype), traffic)
         if kind is Kind.OPAQUE:
             return max(flops / device.vector_rate(itemsize(dtype)), traffic)
         speed = min(1.0, device.routine_efficiency * _ROUTINE_SPEED.get(op, 1.0))

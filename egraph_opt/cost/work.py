@@ -48,6 +48,7 @@ class Product:
         k: summed.
         copies: for the first operand, the second and the result: its dimensions must be brought into another order,
             since they are not a plain or transposed matrix with the batch in front.
+        large_first: whether the larger operand ends with what is summed, and its rows stand first in the result.
     """
 
     batch: int
@@ -55,6 +56,7 @@ class Product:
     n: int
     k: int
     copies: tuple[bool, bool, bool]
+    large_first: bool = True
 
     @property
     def is_matvec(self) -> bool:
@@ -216,7 +218,10 @@ def _product(spec: Spec) -> Product:
         not _is_matrix(y, batch, summed, columns),
         not _is_matrix(out, batch, rows, columns),
     )
-    return Product(spec.count(batch), spec.count(rows), spec.count(columns), spec.count(summed), copies)
+    own, others = (rows, columns) if larger is x else (columns, rows)
+    ends = not own or larger[-1] in summed
+    leads = not own or not others or out.index(own[0]) < out.index(others[0])
+    return Product(spec.count(batch), spec.count(rows), spec.count(columns), spec.count(summed), copies, ends and leads)
 
 
 def _is_matrix(word: str, batch: list[str], first: list[str], second: list[str]) -> bool:

@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 import jax
 
-from egraph_opt import adjoint, loops, reads
+from egraph_opt import adjoint, loops, nets, reads
 from egraph_opt.cost import cost_model, count_node
 from egraph_opt.engine import Rule
 from egraph_opt.explain.congruence import Congruence
@@ -30,6 +30,7 @@ LAWS = {
     "loop": "loops and branches are written in another form",
     **adjoint.SCALING_LAWS,
     **loops.LAWS,
+    **nets.LAWS,
     **reads.LAWS,
 }
 LONGEST = 160

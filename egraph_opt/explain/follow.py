@@ -78,6 +78,16 @@ def follow_stages(
     return graph, written
 
 
+def follow_later(after: Graph, search: Search, evidence: Evidence, effort: Effort) -> Graph:
+    """The program that the e-graph, or what stands before it, gave for a candidate; it is joined with the candidate."""
+    candidate = next((c for c in search.candidates if c.graph == after), None)
+    for stage in reversed(candidate.stages if candidate is not None else ()):
+        assert stage.after == after, "each stage ends where the next one begins"
+        follow_pass(stage, evidence.table.graph(stage.before), evidence, effort.pairs)
+        after = stage.before
+    return after
+
+
 def follow_e_graph(search: Search, after: Graph, evidence: Evidence, effort: Effort, frozen: Collection[int]) -> str:
     """Grow the e-graph of a search again until its evidence joins the goals; why it ended.
 
@@ -96,7 +106,7 @@ def follow_e_graph(search: Search, after: Graph, evidence: Evidence, effort: Eff
     for term, row in enumerate(table.rows):
         if row.op == "assume":  # a statement, and the tensor it is about
             evidence.add(Equation("normal-form", term, row.args[0]))
-    choice = next((c.choice for c in search.candidates if c.graph == after), None)
+    choice = next((c.choice for c in search.candidates if c.graph == after and not c.stages), None)
     if choice is None:
         return "it is no program of the search"
     grown = len(search.saturation.growth) - (search.saturation.stop_reason != "iterations")

@@ -11,7 +11,7 @@ from egraph_opt.explain.certificate import Certificate, certificate
 from egraph_opt.explain.checker import CertificateError
 from egraph_opt.explain.congruence import Congruence
 from egraph_opt.explain.evidence import Evidence
-from egraph_opt.explain.follow import Effort, ProveBody, follow_e_graph, follow_stages, roots_of
+from egraph_opt.explain.follow import Effort, ProveBody, follow_e_graph, follow_later, follow_stages, roots_of
 from egraph_opt.explain.terms import TermTable
 from egraph_opt.ir import Graph
 from egraph_opt.search import Search
@@ -55,8 +55,9 @@ def prove(before: Graph, after: Graph, search: Search, effort: Effort, frozen: C
     reason = ""
     if not evidence.done():
         follow_stages(before, written[0], search, evidence, effort, _bodies(effort))
+        extracted = follow_later(after, search, evidence, effort)
     if not evidence.done():
-        reason = follow_e_graph(search, after, evidence, effort, frozen)
+        reason = follow_e_graph(search, extracted, evidence, effort, frozen)
     if not evidence.done():
         goals = [n for n, (a, b) in enumerate(evidence.goals) if evidence.classes.find(a) != evidence.classes.find(b)]
         names = ", ".join(f"result {n}" for n in goals[:5])

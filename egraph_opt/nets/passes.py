@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What pays in neural networks, applied to whole programs: each variant is priced, and the cheapest one is kept.
+
+The e-graph finds less arithmetic; here the same arithmetic is done in fewer and larger pieces. That concerns any number
+of nodes at once, so it is a pass over the program that the search chose, not a rule for pairs of nodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from egraph_opt.cost import CostModel, frozen_nodes
+from egraph_opt.ir import Graph
+from egraph_opt.ir.numerics import Numerics
+from egraph_opt.nets.products import shared_products
+from egraph_opt.nets.sums import joined_sums
+from egraph_opt.normalise import normalise
+
+Pass = Callable[[Graph, Numerics, Collection[int], CostModel], Graph | None]
+
+PASSES: dict[str, Pass] = {"join-sums": joined_sums, "join-products": shared_products}
+"""By name: each gives a graph to weigh against the one it was given, or None."""
+
+LAWS = {
+    "join-sums": "x a + y b = [x y] [a; b]",
+    "join-products": "x a, x b are parts of x [a b]",
+}
+"""What each pass does, in one line."""
+
+VARIANTS = (("join-sums", "join-products"), ("join-products",))
+"""Passes that are tried together, one after the other."""
+
+
+def merged(
+    graph: Graph, numerics: Numerics, fixed: Collection[int], cost: CostModel, price: Callable[[Graph], float]
+) -> tuple[Graph, tuple[str, ...]]:
+    """The cheapest variant of a program, and the passes that made it; the program itself where none is cheaper.
+
+    Args:
+        graph: a program in normal form.
+        numerics: class of the changes.
+        fixed: input positions whose values stay the same between calls, or between the trips of a loop.
+        cost: prices of parts of programs.
+        price: of a whole program.
+    """
+    best: tuple[float, Graph] = (price(graph), graph)
+    used: tuple[str, ...] = ()
+    for variant in VARIANTS:
+        found, names = graph, list[str]()
+        for name in variant:
+            free = frozen_nodes(found, fixed) if fixed else frozenset[int]()
+            new = PASSES[name](found, numerics, free, cost)
+            if new is not None:
+                found = normalise(new, numerics)
+                names.append(name)
+        if names and (seconds := price(found)) < best[0]:
+            best, used = (seconds, found), tuple(names)
+    return best[1], used
