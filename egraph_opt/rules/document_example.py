@@ -25,7 +25,7 @@ from egraph_opt.lower.einsum_text import product_text, signed_sum, single_text
 from egraph_opt.lower.literals import MUL, Expr, call, scalar_text
 from egraph_opt.lower.templates import text_of
 from egraph_opt.rules.check.cases import Case
-from egraph_opt.rules.check.drawing import draw_instances
+from egraph_opt.rules.check.drawing import Drawer
 from egraph_opt.rules.check.draws import Style
 from egraph_opt.rules.check.instances import Instance
 from egraph_opt.rules.check.premises import read_premises
@@ -74,7 +74,7 @@ def example(rule: Rule) -> RuleExample | None:
     """An example of a rule; None where the engine matches it in none of the programs tried."""
     rng = random.Random(zlib.crc32(rule.name.encode()))
     for _ in range(ROUNDS):
-        instances, _ = draw_instances(read_premises(rule), rng, DRAWS, TRIES, small=True, dtypes=["float32"])
+        instances, _ = Drawer(read_premises(rule), rng, ["float32"]).draw(DRAWS, TRIES, small=True)
         instances.sort(key=_plainness)
         for start in range(0, len(instances), TRIED):
             cases = [Case(instance, {}, Style.PLAIN) for instance in instances[start : start + TRIED]]

@@ -43,11 +43,12 @@ class Want:
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What conditions ask of a spec: its letters, its factor; and of the operands: their element type."""
+    """What conditions ask of a spec: its letters, its factor; and of the operands: their element type, their shapes."""
 
     letters: str | None = None
     scale: str | None = None
     dtype: str | None = None
+    shapes: tuple[tuple[int, ...] | None, ...] = ()
 
 
 def choose(profile: Profile, name: str, known: Known, want: Want, text: str | None, hints: Hints) -> Choice:
@@ -68,6 +69,7 @@ def choose(profile: Profile, name: str, known: Known, want: Want, text: str | No
     if op.name in ("constant", "iota"):
         return text or (_constant if op.name == "constant" else _iota)(profile, want), []
     dtypes = _operand_dtypes(profile, name, known, want, hints.dtype)
+    known = _with_shapes(known, hints.shapes, dtypes)
     if op.name == "einsum":
         shapes = [t.shape if t else None for t in known]
         spec = text or draw_spec(profile, shapes, want.shape, dtypes[0], hints.letters, hints.scale)
@@ -95,6 +97,14 @@ def choose(profile: Profile, name: str, known: Known, want: Want, text: str | No
         if infer_word(name, found, operands) is not None:
             break
     return found, operands
+
+
+def _with_shapes(known: Known, shapes: Sequence[tuple[int, ...] | None], dtypes: Sequence[str]) -> Known:
+    """Types of operands of which conditions say the shape count as known."""
+    if not any(shape is not None for shape in shapes):
+        return known
+    asked = (None if s is None else TensorType(s, d) for s, d in zip(shapes, dtypes, strict=True))
+    return [t or a for t, a in zip(known, asked, strict=True)]
 
 
 def _resized(profile: Profile, operands: Sequence[TensorType], dtype: str | None) -> list[TensorType]:

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 
 from egraph_opt.engine.attributes import Argument
 from egraph_opt.engine.facts import DTYPE, SHAPE
-from egraph_opt.engine.sexpr import Expr, Form
-from egraph_opt.ir.reshapes import parse_shape, shape_text
+from egraph_opt.engine.sexpr import Expr
+from egraph_opt.ir.reshapes import Shape, parse_shape, shape_text
+from egraph_opt.rules.check.asked import Asked, is_literal, unquote
 from egraph_opt.rules.check.choices import Want
 from egraph_opt.rules.check.instances import Instance, leaves
-from egraph_opt.rules.check.premises import Premises, call_function, is_literal, is_variable, unquote
+from egraph_opt.rules.check.premises import Premises, is_variable
 from egraph_opt.rules.check.profile import DTYPES, MisfitError, Profile
 from egraph_opt.rules.check.structured_leaves import band_of
 
@@ -60,9 +61,7 @@ class Conditions:
             MisfitError: they say something else.
         """
         shape, dtype = want.shape, want.dtype
-        for fact, wanted, variable in self._premises.types:
-            if variable != name:
-                continue
+        for fact, wanted in self._premises.types_of.get(name, ()):
             text = self.text(wanted)
             if text is None:
                 continue
@@ -76,10 +75,16 @@ class Conditions:
                 dtype = text
         return Want(shape, dtype)
 
+    def shape(self, part: Expr) -> Shape | None:
+        """The shape that type facts want of an operand that is a variable, if they say one."""
+        if not isinstance(part, str) or part not in self._premises.types_of:
+            return None
+        return self.hinted(part, Want()).shape
+
     def note_types(self, name: str) -> None:
         """Fix the texts that are shape and element type of a tensor."""
-        for fact, wanted, variable in self._premises.types:
-            if variable == name and is_variable(wanted):
+        for fact, wanted in self._premises.types_of.get(name, ()):
+            if is_variable(wanted):
                 self.bind(str(wanted), self._type_text(fact, self._made.tensors[name]))
 
     def draw_types(self, profile: Profile) -> None:
@@ -87,10 +92,10 @@ class Conditions:
         for fact, wanted, _ in self._premises.types:
             if fact != DTYPE or not is_variable(wanted) or wanted in self._made.texts:
                 continue
-            asks = [call for want, call in self._premises.equations if want is None and _asks_alone(call, wanted)]
+            asks = [asked for asked in self._premises.asked if asked.wanted is None and asked.asks_alone(wanted)]
             if not asks:
                 continue
-            fitting = [d for d in DTYPES if all(_holds(call, wanted, d) for call in asks)]
+            fitting = [d for d in DTYPES if all(asked.holds(wanted, d) for asked in asks)]
             if not fitting:
                 raise MisfitError(f"no element type is as {asks[0]} wants it")
             chosen = profile.main if profile.main in fitting else profile.rng.choice(fitting)
@@ -106,12 +111,11 @@ class Conditions:
         while progress and self.pending:
             progress = False
             for number in self.pending:
-                wanted, call = self._premises.equations[number]
-                arguments = [self._argument(a) for a in call[1:]]
-                known = [a for a in arguments if a is not None]
-                if len(known) == len(arguments):
+                asked = self._premises.asked[number]
+                arguments = self._arguments(asked)
+                if arguments is not None:
                     self.pending = tuple(n for n in self.pending if n != number)
-                    self._decide(wanted, call, known)
+                    self._decide(asked, arguments)
                     progress = True
 
     def final(self) -> None:
@@ -141,30 +145,33 @@ class Conditions:
 
     def _computed(self, name: str) -> str | None:
         """Value of a variable that an attribute function gives, if its arguments are there."""
-        for wanted, call in self._premises.equations:
-            if wanted == name and call[0] != "letters":
-                arguments = [self._argument(a) for a in call[1:]]
-                known = [a for a in arguments if a is not None]
-                if len(known) == len(arguments):
-                    found = _ask(call, known)
-                    self.bind(name, found)
-                    return found
+        for asked in self._premises.computing.get(name, ()):
+            arguments = self._arguments(asked)
+            if arguments is not None:
+                found = asked.answer(arguments)
+                self.bind(name, found)
+                return found
         return None
 
-    def _argument(self, expr: Expr) -> Argument | None:
-        if isinstance(expr, str) and expr.lstrip("-").isdigit():
-            return int(expr)
-        return self.text(expr)
+    def _arguments(self, asked: Asked) -> list[Argument] | None:
+        """Arguments of a call; None where one of them is not known yet."""
+        found: list[Argument] = []
+        for expr, written in asked.arguments:
+            argument = written if written is not None else self.text(expr)
+            if argument is None:
+                return None
+            found.append(argument)
+        return found
 
-    def _decide(self, wanted: Expr | None, call: Form, arguments: Sequence[Argument]) -> None:
-        found = _ask(call, arguments)
+    def _decide(self, asked: Asked, arguments: Sequence[Argument]) -> None:
+        found, wanted = asked.answer(arguments), asked.wanted
         if wanted is None:
             return
         value = self.text(wanted)
         if value is None:
             self.bind(str(wanted), found)
         elif value != found:
-            raise MisfitError(f"{call} is not {wanted}")
+            raise MisfitError(f"{asked} is not {wanted}")
 
     def _type_text(self, fact: str, number: int) -> str:
         type_ = self._made.nodes[number].type
@@ -189,21 +196,3 @@ class Conditions:
         left, right = self.text(one), self.text(other)
         if left is not None and left == right:
             raise MisfitError(f"{one} and {other} are the same")
-
-
-def _ask(call: Form, arguments: Sequence[Argument]) -> str:
-    result = call_function(call, arguments)
-    if result is None or result is False:
-        raise MisfitError(f"{call} does not hold")
-    return result if isinstance(result, str) else ""
-
-
-def _asks_alone(call: Form, name: Expr) -> bool:
-    """Whether a condition asks of one variable alone."""
-    return name in call[1:] and all(a == name or is_literal(a) for a in call[1:])
-
-
-def _holds(call: Form, name: Expr, dtype: str) -> bool:
-    """Whether a condition that asks of one element type alone holds of this one."""
-    arguments = [dtype if a == name else unquote(str(a)) for a in call[1:]]
-    return call_function(call, arguments) not in (None, False)

@@ -18,6 +18,9 @@ TURNS = (None, "complex128", None, "int32", None, "float32", "float64", "bool", 
 TURN_TRIES = 25
 """Draws for an instance of the type whose turn it is."""
 
+TURN_CHANCES = 4
+"""Turns that a type is given up before it is hardly tried again."""
+
 MOST_ELEMENTS = 20_000
 """Larger instances would only be slow."""
 
@@ -51,46 +54,51 @@ class _Efforts:
         return found
 
 
-def draw_instances(
-    premises: Premises,
-    rng: random.Random,
-    count: int,
-    tries: int,
-    small: bool = False,
-    dtypes: Sequence[str] = (),
-) -> tuple[list[Instance], Counter[str]]:
-    """Instances, and how often what stood against one.
+class Drawer:
+    """Draws instances of one rule; what was learnt of them in one batch serves the next.
 
     Args:
         premises: what the rule asks for.
         rng: source of randomness.
-        count: how many to build.
-        tries: draws to spend at most.
-        small: small sizes and ranks.
         dtypes: element types to draw from; all of them without it.
     """
-    made: list[Instance] = []
-    against: Counter[str] = Counter()
-    efforts = _Efforts(rng)
-    given_up: Counter[str | None] = Counter()
-    asked = since = 0
-    for _ in range(tries):
-        if len(made) == count:
-            break
-        # Every kind of element type has its turn, as far as the rule takes it; so have empty tensors.
-        turn = TURNS[len(made) % len(TURNS)]
-        if since == TURN_TRIES:
-            given_up[turn] += 1
-        if dtypes or since >= (TURN_TRIES if given_up[turn] < 2 else 2):
-            turn = None
-        since = since + 1 if len(made) == asked else 0
-        asked = len(made)
-        profile = Profile(rng, small, (turn,) if turn else dtypes, len(made) % 20 == 13)
-        try:
-            instance = efforts.make(premises, profile)
-        except MisfitError as misfit:
-            against[str(misfit)] += 1
-            continue
-        if instance.elements <= MOST_ELEMENTS:
-            made.append(instance)
-    return made, against
+
+    def __init__(self, premises: Premises, rng: random.Random, dtypes: Sequence[str] = ()) -> None:
+        self._premises, self._rng, self._dtypes = premises, rng, dtypes
+        self._efforts = _Efforts(rng)
+        self._given_up: Counter[str | None] = Counter()
+        self._made = 0
+
+    def draw(self, count: int, tries: int, small: bool = False) -> tuple[list[Instance], Counter[str]]:
+        """Instances, and how often what stood against one.
+
+        Args:
+            count: how many to build.
+            tries: draws to spend at most.
+            small: small sizes and ranks.
+        """
+        made: list[Instance] = []
+        against: Counter[str] = Counter()
+        asked = since = 0
+        for _ in range(tries):
+            if len(made) == count:
+                break
+            # Every kind of element type has its turn, as far as the rule takes it; so have empty tensors.
+            number = self._made + len(made)
+            turn = TURNS[number % len(TURNS)]
+            if since == TURN_TRIES:
+                self._given_up[turn] += 1
+            if self._dtypes or since >= (TURN_TRIES if self._given_up[turn] < TURN_CHANCES else 2):
+                turn = None
+            since = since + 1 if len(made) == asked else 0
+            asked = len(made)
+            profile = Profile(self._rng, small, (turn,) if turn else self._dtypes, number % 20 == 13)
+            try:
+                instance = self._efforts.make(self._premises, profile)
+            except MisfitError as misfit:
+                against[str(misfit)] += 1
+                continue
+            if instance.elements <= MOST_ELEMENTS:
+                made.append(instance)
+        self._made += len(made)
+        return made, against

@@ -18,12 +18,13 @@ from egraph_opt.ir import TensorType
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.reshapes import shape_text
 from egraph_opt.ir.spec import Spec
+from egraph_opt.rules.check.asked import is_literal, unquote
 from egraph_opt.rules.check.cases import Place
 from egraph_opt.rules.check.draws import Array, Style
 from egraph_opt.rules.check.evaluate import EvaluationError, Reading
 from egraph_opt.rules.check.instances import Instance, leaves
 from egraph_opt.rules.check.judge import differ, differ_exactly, same_bits
-from egraph_opt.rules.check.premises import constructors, is_literal, unquote
+from egraph_opt.rules.check.premises import constructors
 from egraph_opt.rules.check.trial import Candidate, Outcome, candidates
 from egraph_opt.rules.check.valuation import Valuation, magnitude
 

@@ -9,6 +9,7 @@ soon as they can be. What does not fit is drawn again where it stands, a few tim
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from egraph_opt.engine.sexpr import Expr, Form
@@ -195,7 +196,8 @@ class Maker:
         dtype = self._dtype_of(name, parts, want)
         self._free_first(name, parts, numbers, want, dtype)
         known = [made.nodes[n].type if n is not None else None for n in numbers]
-        found, types = self._chosen(name, known, want, given, text, dtype)
+        shapes = tuple(self._conditions.shape(p) if n is None else None for p, n in zip(parts, numbers, strict=True))
+        found, types = self._chosen(name, known, want, given, text, Hints(dtype=dtype, shapes=shapes))
         # Plain variables first: what they turn out to be may decide what is computed from them.
         for i in sorted(range(len(parts)), key=lambda i: is_term(parts[i])):
             if numbers[i] is None:
@@ -209,13 +211,13 @@ class Maker:
         return number
 
     def _chosen(
-        self, name: str, known: Known, want: Want, given: Expr | None, text: str | None, dtype: str | None
+        self, name: str, known: Known, want: Want, given: Expr | None, text: str | None, hints: Hints
     ) -> Choice:
         """Attributes and operand types that meet every condition which they decide."""
         made, conditions = self._instance, self._conditions
-        hints = Hints(dtype=dtype)
         if given is not None and text is None and name in ("Einsum1", "Einsum2"):
-            hints = Hints(self._premises.letters_of(str(given)), self._premises.scale_of(str(given)), dtype)
+            letters, scale = self._premises.letters_of(str(given)), self._premises.scale_of(str(given))
+            hints = replace(hints, letters=letters, scale=scale)
         for left in reversed(range(self._effort.choices if given is not None and text is None else 1)):
             texts, pending = dict(made.texts), conditions.pending
             self.steps += 1

@@ -4,17 +4,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from egraph_opt.engine.attributes import FUNCTIONS, Argument, Result
+from egraph_opt.engine.attributes import FUNCTIONS
 from egraph_opt.engine.compile import attribute_call
 from egraph_opt.engine.facts import BAND, DTYPE, FROZEN, IS, NAMES, OPEN_SUM, SHAPE
 from egraph_opt.engine.rule import Rule
 from egraph_opt.engine.sexpr import Expr, Form, heads
 from egraph_opt.engine.words import words
-from egraph_opt.errors import EgraphOptError
-from egraph_opt.rules.check.profile import MisfitError
+from egraph_opt.rules.check.asked import Asked, is_literal, unquote
 
 TYPE_FACTS = (SHAPE, DTYPE)
 
@@ -27,7 +25,10 @@ class Premises:
         definitions: of a tensor variable, the terms that it must equal.
         roots: terms to build, in order; a fact that is a bare term has a variable of its own.
         equations: ``(wanted, call)`` of attribute functions; ``wanted`` is None for a guard.
+        asked: the same, ready to be asked.
+        computing: those that give a variable its value, by its name.
         types: ``(fact, wanted, variable)``: shape or element type of a tensor.
+        types_of: the same by variable.
         frozen: tensors that must be frozen.
         open_sums: pairs whose sum must be open to rules.
         distinct: pairs that must differ.
@@ -39,7 +40,10 @@ class Premises:
     definitions: dict[str, list[Form]] = field(default_factory=lambda: defaultdict(list))
     roots: list[str] = field(default_factory=list)
     equations: list[tuple[Expr | None, Form]] = field(default_factory=list)
+    asked: list[Asked] = field(default_factory=list)
+    computing: dict[str, list[Asked]] = field(default_factory=lambda: defaultdict(list))
     types: list[tuple[str, Expr, str]] = field(default_factory=list)
+    types_of: dict[str, list[tuple[str, Expr]]] = field(default_factory=lambda: defaultdict(list))
     frozen: list[str] = field(default_factory=list)
     open_sums: list[tuple[str, str]] = field(default_factory=list)
     distinct: list[tuple[Expr, Expr]] = field(default_factory=list)
@@ -82,7 +86,18 @@ def read_premises(rule: Rule) -> Premises:
             _define(found, f"?fact{number}", fact)
         elif attribute_call(fact):
             found.equations.append((None, fact))
+    _index(found)
     return found
+
+
+def _index(found: Premises) -> None:
+    """Find once what is looked up for every instance."""
+    for kind, wanted, name in found.types:
+        found.types_of[name].append((kind, wanted))
+    for result, call in found.equations:
+        found.asked.append(Asked(result, call))
+        if isinstance(result, str) and call[0] != "letters":
+            found.computing[result].append(found.asked[-1])
 
 
 def _equation(found: Premises, left: Expr, right: Expr, number: int) -> None:
@@ -131,34 +146,6 @@ def is_term(expr: Expr) -> bool:
 def is_variable(expr: Expr) -> bool:
     """Whether an expression is a pattern variable."""
     return isinstance(expr, str) and expr.startswith("?")
-
-
-def is_literal(expr: Expr) -> bool:
-    """Whether an expression is quoted text."""
-    return isinstance(expr, str) and expr.startswith('"')
-
-
-def unquote(text: str) -> str:
-    """Content of quoted text."""
-    return text[1:-1].replace('\\"', '"')
-
-
-def call_function(call: Form, arguments: Sequence[Argument]) -> Result:
-    """Result of an attribute function's call: the output it names, or None where it is undefined.
-
-    Raises:
-        MisfitError: the function refuses its arguments.
-    """
-    found = attribute_call(call)
-    assert found is not None
-    function, output, _ = found
-    try:
-        result = FUNCTIONS[function.name].call(*arguments)
-    except (EgraphOptError, ValueError, AssertionError, KeyError, IndexError) as error:
-        raise MisfitError(f"{call} refuses its arguments: {error}") from None
-    if isinstance(result, str) or result is None or isinstance(result, bool):
-        return result
-    return result.get(output)
 
 
 def unknown_heads(rule: Rule) -> list[str]:

@@ -16,8 +16,9 @@ from egraph_opt.engine.sexpr import Form
 from egraph_opt.ir.bindings import Binding
 from egraph_opt.ir.nests import Nest, Tree
 from egraph_opt.ir.spec import Scale, canonical
+from egraph_opt.rules.check.asked import is_literal, unquote
 from egraph_opt.rules.check.block_presets import PRESETS
-from egraph_opt.rules.check.premises import Premises, is_literal, is_variable, unquote
+from egraph_opt.rules.check.premises import Premises, is_variable
 from egraph_opt.rules.check.profile import DTYPES, Profile
 
 _NEST = re.compile(r"nest\d+")

@@ -10,11 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 
+from egraph_opt.engine.facts import SHAPE
 from egraph_opt.engine.sexpr import Expr, Form
 from egraph_opt.ir.reshapes import shape_text
 from egraph_opt.ir.spec import LETTERS, canonical
 from egraph_opt.rules.check.premises import Premises, is_variable
 from egraph_opt.rules.check.profile import Profile
+from egraph_opt.rules.check.random_specs import draw_scale
 
 LEFT_TO_CHANCE = 0.1
 """Share of the instances for which nothing is drawn here."""
@@ -64,17 +66,27 @@ def _one_hot(profile: Profile, arguments: Sequence[Expr], premises: Premises) ->
     """A product with rows that are one where an index says; the places are summed over, or the rows are."""
     word = _Word(profile)
     reads = any(str(call[0]).startswith("one-hot-read") for _, call in premises.equations)
-    place, ids = word.new(1), word.new(profile.rng.choice((1, 1, 1, 2)))
+    single = any(fact == SHAPE and wanted == '"scalar"' for fact, wanted, _ in premises.types)
+    place, ids = word.new(1), word.new(0 if single else profile.rng.choice((1, 1, 1, 2)))
     rest = word.new(profile.rng.choice((0, 1, 1, 2)))
     row = word.mixed(ids + place)
+    text, *others = map(str, arguments)
+    sizes = word.sizes
+    if len(others) == 2:  # a sum over the places
+        kept = word.mixed(word.some(ids, 0.6))
+        found = canonical([row], kept, sizes, draw_scale(profile, profile.main))
+        return {text: found, **_spread(word, others, ids, place, row)}
     other, output = (place + rest, ids + rest) if reads else (ids + rest, place + rest)
     words = [word.mixed(other), row]
-    text, position, of_ids, of_places = map(str, arguments)
-    sizes = word.sizes
+    found = canonical(words if others[0] == "1" else words[::-1], word.mixed(output), sizes)
+    return {text: found, **_spread(word, others[1:], ids, place, row)}
+
+
+def _spread(word: _Word, names: Sequence[str], ids: str, place: str, row: str) -> dict[str, str]:
+    """Specs that broadcast indices and places over the rows."""
     return {
-        text: canonical(words if position == "1" else words[::-1], word.mixed(output), sizes),
-        of_ids: canonical([word.mixed(ids)], row, sizes),
-        of_places: canonical([place], row, sizes),
+        names[0]: canonical([word.mixed(ids)], row, word.sizes),
+        names[1]: canonical([place], row, word.sizes),
     }
 
 
@@ -137,7 +149,7 @@ def _terms(term: Expr) -> Iterator[Form]:
 
 
 _DRAWN: tuple[tuple[frozenset[str], Callable[..., dict[str, str]]], ...] = (
-    (frozenset({"one-hot-read", "one-hot-added"}), _one_hot),
+    (frozenset({"one-hot-read", "one-hot-added", "one-hot-sum"}), _one_hot),
     (frozenset({"low-rank", "rank-one", "low-rank-determinant", "rank-one-determinant"}), _low_rank),
     (frozenset({"is-outer"}), _outer),
 )

@@ -23,7 +23,7 @@ from egraph_opt.ir.numerics import Numerics
 from egraph_opt.rules.admission import remember
 from egraph_opt.rules.check.cases import Case, give_values
 from egraph_opt.rules.check.counterexample import Counterexample, shrink
-from egraph_opt.rules.check.drawing import draw_instances
+from egraph_opt.rules.check.drawing import Drawer
 from egraph_opt.rules.check.draws import FINITE_STYLES, Style
 from egraph_opt.rules.check.evaluate import EvaluationError, Reading
 from egraph_opt.rules.check.faults import Fault, false_fact, find_faults, is_polynomial
@@ -129,6 +129,7 @@ class _Run:
         self.helpers = helpers(rule)
         self.polynomial = is_polynomial(rule)
         self.dtypes = _dtypes(rule)
+        self._drawer = Drawer(self.premises, rng, self.dtypes)
         self.near = _numbers(rule)
         self.numerics = Numerics.REASSOCIATE if self.premises.open_sums else Numerics.EXACT
         self.reading = Reading.BITS if rule.numerics is Numerics.EXACT else Reading.PLAIN
@@ -174,9 +175,7 @@ class _Run:
 
     def cases(self, count: int, small: bool = False) -> list[Case]:
         """Instances with values."""
-        instances, against = draw_instances(
-            self.premises, self._rng, count, count * TRIES, small=small, dtypes=self.dtypes
-        )
+        instances, against = self._drawer.draw(count, count * TRIES, small)
         self.against += against
         found = []
         for instance in instances:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from egraph_opt.ir.reshapes import shape_text
 from egraph_opt.ir.structure import ELEMENTWISE, SQUARE, UNBOUNDED, declared
-from egraph_opt.rules.check.premises import Premises, is_literal, unquote
+from egraph_opt.rules.check.asked import is_literal, unquote
+from egraph_opt.rules.check.premises import Premises
 from egraph_opt.rules.check.profile import MisfitError, Profile
 from egraph_opt.verify.structured import fits
 
