@@ -21,7 +21,7 @@ from egraph_opt.measure.loop import repeated
 Function = Callable[..., Any]
 Clock = Callable[[], float]
 
-TINY_SECONDS = 1e-4
+TINY_SECONDS = 3e-5
 """Calls shorter than this are mostly dispatch."""
 
 LOOP_SECONDS = 3e-3

@@ -31,14 +31,19 @@ def folded(graph: Graph, numerics: Numerics) -> Graph:
     if numerics < Numerics.REASSOCIATE or not any(node.op in _SOURCES for node in graph.nodes):
         return graph
     uses = graph.use_counts()
+    cut = {node.operands[0] for node in graph.nodes if node.op == "slice" and uses[node.operands[0]] == 1}
     done = False
 
     def change(emitter: Emitter, number: int, node: Node, operands: Sequence[int]) -> Change | None:
         nonlocal done
-        if len(operands) != 1 or uses[graph.nodes[number].operands[0]] != 1:
+        if len(operands) != 1:
             return None
         made = None
-        if node.op == "einsum":
+        if node.op == "result":
+            made = None if number in cut else _greatest(emitter, node, operands[0])
+        elif uses[graph.nodes[number].operands[0]] != 1:
+            return None
+        elif node.op == "einsum":
             made = _sum(emitter, node, operands[0])
         elif node.op in EXTREMES:
             made = _extreme(emitter, node, operands[0])
@@ -204,6 +209,14 @@ _ENDS: dict[str, Callable[[Emitter, Node, Node, int, list[Range]], int | None]] 
     "sort": _end_of_sort,
     "top_k": _end_of_top_k,
 }
+
+
+def _greatest(emitter: Emitter, node: Node, x: int) -> int | None:
+    """``top_k`` of one, or its place: all of it is an end, however it is read."""
+    ordering = emitter.node(x)
+    if ordering.op != "top_k" or ordering.attr("k") != 1:
+        return None
+    return _end_of_top_k(emitter, node, ordering, node.attr("index"), [Range(0, n) for n in node.type.shape])
 
 
 def _folded_end(emitter: Emitter, node: Node, op: str, x: int, axis: int, cut: Sequence[Range]) -> int:

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Orders of dimensions of intermediate products: fewer copies, equal values, and nothing moved that others can see."""
+
+import random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from egraph_opt.capture import capture
+from egraph_opt.cost.work import work
+from egraph_opt.ir import Builder, Graph, Spec
+from egraph_opt.ir.spec import canonical
+from egraph_opt.ir.types import TensorType
+from egraph_opt.lower import lower_graph
+from egraph_opt.lower.orders import ordered
+
+
+def copied(graph: Graph) -> float:
+    """Bytes that products and transpositions of stored tensors copy."""
+    total = 0.0
+    for node in graph.nodes:
+        if node.op == "einsum":
+            own = work(node, [graph.nodes[q].type for q in node.operands])
+            spec = Spec.parse(node.attr("spec"))
+            total += own.copied if len(spec.inputs) == 2 else 2.0 * node.type.nbytes * (not spec.is_identity)
+    return total
+
+
+def product(builder: Builder, x: int, y: int, text: str) -> int:
+    left, output = text.split("->")
+    first, second = left.split(",")
+    shapes = builder.type(x).shape, builder.type(y).shape
+    sizes = dict(zip(first + second, shapes[0] + shapes[1], strict=True))
+    type = TensorType(tuple(sizes[c] for c in output), "float32")
+    return builder.add("einsum", [x, y], [("spec", canonical([first, second], output, sizes))], type)
+
+
+def network(last: str = "kc,cji->kji", turned: str = "abc->cba") -> Graph:
+    """Three matrices applied to a tensor, each result in an order that the next one has to copy."""
+    builder = Builder()
+    a, b, c = (builder.input(TensorType((20, 8), "float32")) for _ in range(3))
+    tensor = builder.input(TensorType((8, 8, 8), "float32"))
+    first = product(builder, a, tensor, "ia,abc->bci")
+    second = product(builder, b, first, "jb,bci->cji")
+    third = product(builder, c, second, last)
+    sizes = dict(zip("abc", builder.type(third).shape, strict=True))
+    type = TensorType(tuple(sizes[x] for x in turned.split("->")[1]), "float32")
+    spec = canonical(["abc"], turned.split("->")[1], sizes)
+    return builder.build([builder.add("einsum", [third], [("spec", spec)], type)])
+
+
+def values(graph: Graph) -> list[jax.Array]:
+    return [
+        jnp.asarray(np.random.default_rng(seed).standard_normal(t.shape), t.dtype)
+        for seed, t in enumerate(graph.input_types)
+    ]
+
+
+def test_a_network_of_tensors_is_contracted_without_copies() -> None:
+    graph = network()
+    assert copied(graph) > 80_000
+    better = ordered(graph)
+    assert copied(better) == 0.0
+    args = values(graph)
+    want = jnp.einsum("ia,jb,kc,abc->ijk", args[0], args[1], args[2], args[3])
+    np.testing.assert_allclose(lower_graph(graph)(args)[0], want, rtol=1e-4, atol=1e-4)
+    text = jax.jit(lambda *x: lower_graph(graph)(x)).lower(*args).as_text()
+    assert text.count("dot_general") == 3
+    assert text.count("stablehlo.transpose") == 0
+
+
+def test_nothing_to_gain_is_the_same_graph() -> None:
+    better = ordered(network())
+    assert ordered(better) is better
+    assert ordered(capture(lambda a, b, x: jnp.tanh(a @ b) @ x, [jnp.ones((9, 9))] * 3).graph) is not None
+    plain = capture(lambda a, b, x: (a @ b) @ x, [jnp.ones((9, 9))] * 3).graph
+    assert ordered(plain) is plain
+
+
+def test_what_others_read_keeps_its_order() -> None:
+    builder = Builder()
+    x = builder.input(TensorType((4, 5, 6), "float32"))
+    y = builder.input(TensorType((4, 6, 7), "float32"))
+    z = builder.input(TensorType((5, 3), "float32"))
+    inner = product(builder, x, y, "bik,bkj->ijb")
+    outer = product(builder, inner, z, "ijb,im->bjm")
+    shown = builder.build([outer, inner])
+    assert ordered(shown) is shown
+    tanh = builder.add("tanh", [inner], [], builder.type(inner))
+    read = builder.build([outer, tanh])
+    assert ordered(read) is read
+    alone = builder.build([outer])
+    better = ordered(alone)
+    assert copied(better) < copied(alone)
+    assert better.output_types == alone.output_types
+    args = values(alone)
+    np.testing.assert_allclose(lower_graph(alone)(args)[0], jnp.einsum("bik,bkj,im->bjm", *args), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_chains(seed: int) -> None:
+    """Values stay, and no chain copies more than before."""
+    draw = random.Random(seed)
+    sizes = {c: draw.choice((2, 3, 4)) for c in "abcdefgh"}
+    builder = Builder()
+
+    def leaf(letters: str) -> tuple[int, str]:
+        return builder.input(TensorType(tuple(sizes[c] for c in letters), "float32")), letters
+
+    held, word = leaf("".join(draw.sample("abcdefgh", 4)))
+    words, numbers = [word], [held]
+    for _ in range(4):
+        shared = draw.sample(word, 2)
+        batch = shared[:1] if draw.random() < 0.5 else []
+        fresh = [c for c in "abcdefgh" if c not in word]
+        letters = [*shared, *draw.sample(fresh, min(2, len(fresh)))]
+        draw.shuffle(letters)
+        other, second = leaf("".join(letters))
+        out = [c for c in dict.fromkeys(word + second) if c not in shared or c in batch]
+        draw.shuffle(out)
+        text = f"{word},{second}->{''.join(out)}"
+        held, word = product(builder, held, other, text), "".join(out)
+        words.append(second)
+        numbers.append(held)
+    graph = builder.build([held])
+    better = ordered(graph)
+    assert copied(better) <= copied(graph)
+    args = values(graph)
+    (mine,) = lower_graph(graph)(args)
+    total = np.asarray(args[0], np.float64)
+    word = words[0]
+    for node, arg, second in zip([n for n in graph.nodes if n.op == "einsum"], args[1:], words[1:], strict=True):
+        spec = Spec.parse(node.attr("spec"))
+        total = np.einsum(f"{','.join(spec.inputs)}->{spec.output}", total, np.asarray(arg, np.float64))
+        assert len(second) == len(spec.inputs[1])
+    np.testing.assert_allclose(mine, total, rtol=1e-4, atol=1e-4)
