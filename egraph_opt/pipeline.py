@@ -49,12 +49,11 @@ NEAR = 1.5
 and none whose predicted time is that much above the best one's."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class _Contender:
-    """A candidate that passed the error gate."""
+    """A candidate and how it is run."""
 
     candidate: Candidate
-    verdict: Verdict | None
     function: Callable[[Sequence[Any]], list[Any]] = field(repr=False)
 
 
@@ -146,41 +145,58 @@ def _decide(
         report.decision = "the original: the search found nothing cheaper"
         return original, False
     inputs = sample_inputs(captured.graph, options.seed, given=_given(captured))
+    contenders = [_Contender(c, f) for c, f in zip(better, functions, strict=True)]
+    verifier: Verifier | None = None
+    refused: list[str] = []
+    while contenders:  # timed first: most programs that are no faster need not be compiled in float64, too
+        winner = _race(captured, contenders, inputs, frozen, original, options, cost, report, progress)
+        report.seconds_measure += clock.lap()
+        report.rejected = refused + report.rejected
+        if winner is None:
+            return original, False
+        if not options.verify:
+            return winner.candidate, True
+        progress("verifying")
+        verifier = verifier or _verifier(captured, inputs, simplified, options)
+        verdict = verifier.check(winner.candidate.graph)
+        report.seconds_verify += clock.lap()
+        if verdict.ok:
+            _note_verdict(report, verdict)
+            return winner.candidate, True
+        refused.append(f"predicted {_price(winner.candidate.cost, cost)}: {verdict.reason}")
+        report.rejected = list(refused)
+        contenders.remove(winner)
+    _keep_original(report)
+    return original, False
+
+
+def _verifier(captured: Captured, inputs: list[Any], simplified: bool, options: Options) -> Verifier:
+    """Compares programs with the original on these inputs, and on others where a program has branches for facts."""
     sets = [inputs]
     if is_guarded(captured.graph):  # the branch in which nothing is stated is compared, too
         sets.append(sample_inputs(captured.graph, options.seed, given=_given(captured), branches=False))
-    verifier = Verifier(
+    return Verifier(
         captured.graph,
         sets,
         function=(lambda leaves: captured.original(*leaves)) if simplified or len(captured.graph) < LARGE else None,
         fewer_nonfinite=options.numerics >= Numerics.FINITE,
         seed=options.seed,
     )
-    contenders: list[_Contender] = []
-    for candidate, function in zip(better, functions, strict=True):
-        progress("verifying")
-        verdict = verifier.check(candidate.graph) if options.verify else None
-        if verdict is None or verdict.ok:
-            contenders.append(_Contender(candidate, verdict, function))
-        else:
-            report.rejected.append(f"predicted {_price(candidate.cost, cost)}: {verdict.reason}")
-    report.seconds_verify = clock.lap()
-    if not contenders:
-        report.decision = "the original: no candidate passed the error gate"
-        return original, False
-    winner = _race(captured, contenders, inputs, frozen, original, options, cost, report, progress)
-    report.seconds_measure = clock.lap()
-    verdict = (winner or contenders[0]).verdict
-    if verdict is not None:
-        report.verified = verdict.reference in ("float64", "native")
-        if verdict.reference == "float64":
-            report.error_before = verdict.error_original
-            report.error_after = verdict.error_candidate if winner else verdict.error_original
-        elif verdict.reason:
-            report.notes.append(
-                f"checked in its own precision: {verdict.reason}" if report.verified else verdict.reason
-            )
-    return (winner.candidate, True) if winner else (original, False)
+
+
+def _note_verdict(report: Report, verdict: Verdict) -> None:
+    report.verified = verdict.reference in ("float64", "native")
+    if verdict.reference == "float64":
+        report.error_before, report.error_after = verdict.error_original, verdict.error_candidate
+    elif verdict.reason:
+        report.notes.append(f"checked in its own precision: {verdict.reason}" if report.verified else verdict.reason)
+
+
+def _keep_original(report: Report) -> None:
+    """Undo what the races said of programs that the error gate refused."""
+    report.decision = "the original: no candidate passed the error gate"
+    report.seconds_after = report.seconds_before
+    report.paired_speedup = None if report.seconds_before is None else 1.0
 
 
 def _prepares_work(graph: Graph, frozen: Sequence[int]) -> bool:
@@ -229,6 +245,7 @@ def _race(
     pairs = zip(*(t.loop_samples or t.samples for t in kept), strict=True)
     report.paired_speedup = median(before / max(after, 1e-12) for before, after in pairs)
     report.seconds_compile = tuple(timing.compile_seconds for timing in outcome.first.timings)
+    report.rejected = []
     report.decision = f"{'the original' if index == 0 else 'the optimised program'}: {outcome.why}"
     for place, contender in enumerate(contenders, 1):
         if place != index:

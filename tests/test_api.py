@@ -16,7 +16,7 @@ from jax.sharding import PartitionSpec as P
 import egraph_opt
 from egraph_opt.errors import ArgumentError, EgraphOptError, OutputError
 
-optimize = functools.partial(egraph_opt.optimize, budget=0.5, measure=False)
+optimize = functools.partial(egraph_opt.optimize, budget=3.0, measure=False)
 
 
 def chain(a, b, x):
