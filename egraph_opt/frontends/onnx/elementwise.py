@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Elementwise operators: arithmetic, comparison, logic, activations, casts."""
+"""Elementwise operators of one or several operands: arithmetic, comparison, logic, selection.
+
+Versions before 7 broadcast only on request, by the attributes ``broadcast`` and ``axis``.
+"""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,41 +16,37 @@ from jax import lax
 from egraph_opt.frontends.onnx.node import Array, Node
 from egraph_opt.frontends.onnx.operator import operator
 
+_UNARY = {
+    "Abs": "abs", "Ceil": "ceil", "Floor": "floor", "Neg": "negative", "Sqrt": "sqrt", "Exp": "exp", "Log": "log",
+    "Sign": "sign", "Sin": "sin", "Cos": "cos", "Tan": "tan", "Asin": "arcsin", "Acos": "arccos", "Atan": "arctan",
+    "Sinh": "sinh", "Cosh": "cosh", "Asinh": "arcsinh", "Acosh": "arccosh", "Atanh": "arctanh", "Tanh": "tanh",
+    "Not": "logical_not", "Round": "rint",
+}  # fmt: skip
 
-def _same(*names: str, host: bool = True, **functions: Any) -> None:
-    """Operators that are one function of numpy and of JAX by the same name."""
-    for name, function in functions.items():
-        operator(name, host=host)(_rule(function))
-
-
-def _rule(function: str) -> Any:
-    def rule(node: Node, *args: Array) -> Array:
-        return getattr(node.xp(*args), function)(*args)
-
-    return rule
-
-
-_same(
-    Abs="abs", Ceil="ceil", Floor="floor", Neg="negative", Sqrt="sqrt", Exp="exp", Log="log", Sign="sign",
-    Sin="sin", Cos="cos", Tan="tan", Asin="arcsin", Acos="arccos", Atan="arctan", Sinh="sinh", Cosh="cosh",
-    Asinh="arcsinh", Acosh="arccosh", Atanh="arctanh", Tanh="tanh", Not="logical_not",
-    Equal="equal", Less="less", Greater="greater", LessOrEqual="less_equal", GreaterOrEqual="greater_equal",
-    And="logical_and", Or="logical_or", Xor="logical_xor",
-)  # fmt: skip
+_BINARY = {
+    "Add": "add", "Sub": "subtract", "Mul": "multiply", "Equal": "equal", "Less": "less", "Greater": "greater",
+    "LessOrEqual": "less_equal", "GreaterOrEqual": "greater_equal", "And": "logical_and", "Or": "logical_or",
+    "Xor": "logical_xor",
+}  # fmt: skip
 
 
-@operator("Add", "Sub", "Mul", since=1, host=True)
-def _arithmetic_with_axis(node: Node, a: Array, b: Array) -> Array:
-    return _ring(node, a, aligned(node, a, b))
+@operator(*_UNARY, host=True)
+def _unary(node: Node, x: Array) -> Array:
+    return getattr(node.xp(x), _UNARY[node.op])(x)
 
 
-@operator("Add", "Sub", "Mul", since=7, host=True)
-def _ring(node: Node, a: Array, b: Array) -> Array:
-    xp = node.xp(a, b)
-    return {"Add": xp.add, "Sub": xp.subtract, "Mul": xp.multiply}[node.op](a, b)
+@operator("Add", "Sub", "Mul", "Equal", "Less", "Greater", "And", "Or", "Xor", host=True)
+def _binary_with_axis(node: Node, a: Array, b: Array) -> Array:
+    return _binary(node, a, aligned(node, a, b))
 
 
-@operator("Div", since=1, host=True)
+@operator("Add", "Sub", "Mul", "Equal", "Less", "Greater", "And", "Or", "Xor", since=7, host=True)
+@operator("LessOrEqual", "GreaterOrEqual", since=12, host=True)
+def _binary(node: Node, a: Array, b: Array) -> Array:
+    return getattr(node.xp(a, b), _BINARY[node.op])(a, b)
+
+
+@operator("Div", host=True)
 def _divide_with_axis(node: Node, a: Array, b: Array) -> Array:
     return _divide(node, a, aligned(node, a, b))
 
@@ -54,12 +54,13 @@ def _divide_with_axis(node: Node, a: Array, b: Array) -> Array:
 @operator("Div", since=7, host=True)
 def _divide(node: Node, a: Array, b: Array) -> Array:
     xp = node.xp(a, b)
-    if np.issubdtype(a.dtype, np.integer):
-        if xp is np:
-            return (np.sign(a) * np.sign(b) * (np.abs(a) // np.abs(b))).astype(a.dtype)
-        a, b = jnp.broadcast_arrays(a, b)
-        return lax.div(a, b)
-    return xp.divide(a, b)
+    if not jnp.issubdtype(a.dtype, jnp.integer):
+        return xp.divide(a, b)
+    if xp is np:
+        remainder = np.fmod(a, b)
+        return (a - remainder) // b  # towards zero, and exact
+    a, b = jnp.broadcast_arrays(a, b)
+    return lax.div(a, b)
 
 
 def aligned(node: Node, a: Array, b: Array) -> Array:
@@ -71,48 +72,106 @@ def aligned(node: Node, a: Array, b: Array) -> Array:
     return b.reshape(b.shape + (1,) * (a.ndim - axis - b.ndim))
 
 
-@operator("Relu")
-def _relu(_node: Node, x: Array) -> Array:
-    return jnp.maximum(x, np.zeros((), x.dtype))
+@operator("Pow", host=True)
+def _pow_with_axis(node: Node, x: Array, y: Array) -> Array:
+    return _pow(node, x, aligned(node, x, y))
 
 
-@operator("Sigmoid")
-def _sigmoid(_node: Node, x: Array) -> Array:
-    return lax.logistic(x)
+@operator("Pow", since=7, host=True)
+def _pow(node: Node, x: Array, y: Array) -> Array:
+    if node.xp(x, y) is np:
+        return np.power(x, y).astype(x.dtype)
+    exponent = _small_integer(y)
+    if exponent is not None and x.ndim >= y.ndim:
+        return lax.integer_pow(x, exponent)
+    if x.dtype == y.dtype:
+        return jnp.power(x, y)
+    common = jnp.promote_types(x.dtype, y.dtype)
+    return jnp.power(x.astype(common), y.astype(common)).astype(x.dtype)
 
 
-@operator("Reciprocal")
+def _small_integer(y: Array) -> int | None:
+    """An exponent that makes a power a product; fractions and large ones make none."""
+    if not isinstance(y, np.ndarray) or y.size != 1:
+        return None
+    value = float(y.reshape(()))
+    return int(value) if value in (2.0, 3.0) else None
+
+
+@operator("Mod", since=10, host=True)
+def _mod(node: Node, a: Array, b: Array) -> Array:
+    xp = node.xp(a, b)
+    if node.attr("fmod", 0):
+        return xp.fmod(a, b)
+    rest = xp.mod(a, b)
+    if xp is np or not jnp.issubdtype(a.dtype, jnp.floating):
+        return rest
+    return jnp.where(rest == 0, jnp.sign(b) * np.zeros((), b.dtype), rest)  # a zero has the divisor's sign
+
+
+@operator("Max", "Min", "Sum", host=True)
+def _variadic(node: Node, *args: Array) -> Array:
+    xp = node.xp(*args)
+    return functools.reduce({"Max": xp.maximum, "Min": xp.minimum, "Sum": xp.add}[node.op], args)
+
+
+@operator("Mean", host=True)
+def _mean(node: Node, *args: Array) -> Array:
+    total = functools.reduce(node.xp(*args).add, args)
+    return total / np.asarray(len(args), total.dtype)
+
+
+@operator("Clip", host=True)
+def _clip_attributes(node: Node, x: Array) -> Array:
+    bounds = (node.attr("min"), node.attr("max"))
+    return _clip(node, x, *(None if bound is None else np.asarray(bound, x.dtype) for bound in bounds))
+
+
+@operator("Clip", since=11, host=True)
+def _clip(node: Node, x: Array, low: Array | None = None, high: Array | None = None) -> Array:
+    xp = node.xp(x, low, high)
+    if low is not None:
+        x = xp.maximum(x, low)
+    return x if high is None else xp.minimum(x, high)
+
+
+@operator("IsNaN", since=9, host=True)
+def _is_nan(_node: Node, x: Array) -> Array:
+    return x != x
+
+
+@operator("IsInf", since=10, host=True)
+def _is_inf(node: Node, x: Array) -> Array:
+    xp = node.xp(x)
+    if not has_infinity(x.dtype):
+        return xp.zeros(x.shape, bool)
+    infinity = np.asarray(np.inf, x.dtype)
+    signs = (node.attr("detect_negative", 1), node.attr("detect_positive", 1))
+    if all(signs):
+        return xp.abs(x) == infinity
+    return x == (infinity if signs[1] else -infinity) if any(signs) else xp.zeros(x.shape, bool)
+
+
+def has_infinity(dtype: Any) -> bool:
+    """Whether a float type has infinities; some of eight bits do not."""
+    return bool(np.isinf(np.asarray(np.inf, dtype).astype(np.float32)))
+
+
+@operator("Reciprocal", host=True)
 def _reciprocal(_node: Node, x: Array) -> Array:
     return np.ones((), x.dtype) / x
 
 
-@operator("Erf")
+@operator("Erf", since=9)
 def _erf(_node: Node, x: Array) -> Array:
-    return lax.erf(x)
+    return lax.erf(x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(np.float32)).astype(x.dtype)
 
 
-@operator("Pow", host=True)
-def _pow(node: Node, x: Array, y: Array) -> Array:
-    xp = node.xp(x, y)
-    if xp is np:
-        return np.power(x, y).astype(x.dtype)
-    if isinstance(y, np.ndarray) and y.size == 1 and float(y.reshape(())) in (2.0, 3.0) and x.ndim >= y.ndim:
-        return lax.integer_pow(x, int(y.reshape(())))
-    return jnp.power(x, y).astype(x.dtype)
-
-
-@operator("Where", host=True)
+@operator("Where", since=9, host=True)
 def _where(node: Node, c: Array, x: Array, y: Array) -> Array:
     return node.xp(c, x, y).where(c, x, y)
 
 
-@operator("Cast", host=True)
-def _cast(node: Node, x: Array) -> Array:
-    from egraph_opt.frontends.onnx.tensors import element_type
-
-    return x.astype(element_type(node.attr("to"), node.where))
-
-
 @operator("Identity", host=True)
-def _identity(_node: Node, x: Array) -> Array:
+def _identity(_node: Node, x: Array = None) -> Array:
     return x

@@ -154,10 +154,11 @@ def _run_node(frame: Frame, record: NodeRecord, args: Sequence[Any]) -> Any:
             )
         return tuple(frame.call(function, args, attributes))
     try:
-        if found.host or not _is_small(args):
-            return rule(node, *args)
-        with jax.ensure_compile_time_eval():
-            return jax.tree.map(_on_host, rule(node, *args))
+        with np.errstate(all="ignore"):  # overflow and NaN are values, on the host as on a device
+            if found.host or not _is_small(args):
+                return rule(node, *args)
+            with jax.ensure_compile_time_eval():
+                return jax.tree.map(_on_host, rule(node, *args))
     except EgraphOptError:
         raise
     except (TypeError, ValueError, IndexError, ZeroDivisionError, NotImplementedError) as error:

@@ -127,12 +127,18 @@ class OnnxModel(LoadedModel):
         with self.precision():
             held = {**self.weights, **self._checked_weights(weights)} if weights is not None else self.weights
             inputs = self.signature.arrays(values, self.name)
-            if traced:
+            if traced or self._has_strings(inputs):
                 return self._run(held, inputs)
             try:
                 return self._jitted(held, inputs)
             except DataDependentError:  # what needs the values of arrays runs outside of traces
                 return self._run(held, inputs)
+
+    def _has_strings(self, inputs: Sequence[Any]) -> bool:
+        """Whether JAX cannot compile the model because strings go in or come out."""
+        if any(info.kind == "string" for info in self.program.graph.outputs):
+            return True
+        return any(getattr(getattr(leaf, "dtype", None), "kind", "") == "O" for leaf in jax.tree.leaves(inputs))
 
     def _run(self, weights: Mapping[str, Any], inputs: Sequence[Any]) -> Any:
         with self.precision():
