@@ -65,6 +65,7 @@ class Frame:
         self._parent = parent
         self._values: dict[str, Any] = {}
         self._stored: Mapping[str, np.ndarray] = {}
+        self._nodes: Sequence[NodeRecord] = ()
 
     def value(self, name: str) -> Any:
         """A value by its name, of this graph or of one around it; None for an input that is left out."""
@@ -99,7 +100,7 @@ class Frame:
 
     def run(self, graph: GraphRecord, inputs: Mapping[str, Any], weights: Mapping[str, Any]) -> list[Any]:
         """Outputs of a graph."""
-        self._stored = graph.initializers
+        self._stored, self._nodes = graph.initializers, graph.nodes
         for name, array in graph.initializers.items():
             self._values[name] = weights.get(name, array)
         self._values.update(inputs)
@@ -111,9 +112,26 @@ class Frame:
         """Outputs of a function."""
         frame = Frame(self.evaluator, None, function.opsets, {**function.defaults, **attributes})
         frame._values.update(dict.fromkeys(function.inputs), **dict(zip(function.inputs, args, strict=False)))
+        frame._nodes = function.nodes
         for node in function.nodes:
             frame._evaluate(node)
         return [frame.value(name) for name in function.outputs]
+
+    def again(self, given: Mapping[str, Any], name: str) -> Any:
+        """A value of this graph as it would be if others had given values; only what lies between runs again."""
+        needed, wanted = [], {name}
+        for node in reversed(self._nodes):
+            if wanted.intersection(node.outputs) - given.keys():
+                needed.append(node)
+                wanted.update(node.inputs)
+        frame = Frame(self.evaluator, self, self.opsets, self.attributes)
+        frame._values.update(given)
+        for node in reversed(needed):
+            old = all(output in self._values for output in node.outputs if output)
+            if not old or any(read in frame._values for read in node.inputs):
+                frame._evaluate(node)
+                frame._values.update(given)
+        return frame.value(name)
 
     def resolved(self, record: NodeRecord) -> dict[str, Any]:
         """Attributes of a node; in a function some are those of its caller."""
@@ -139,20 +157,21 @@ def _run_node(frame: Frame, record: NodeRecord, args: Sequence[Any]) -> Any:
         return tuple(frame.call(local, args, attributes))
     version = frame.opsets.get(record.domain, 1)
     schemas = frame.evaluator.schemas
-    node = Node(record, version, frame, {**schemas.defaults(record.domain, record.op, version), **attributes})
+    given = {**schemas.defaults(record.domain, record.op, version), **attributes}
+    node = Node(record, version, frame, given)
     while args and args[-1] is None:
         args = args[:-1]
     schemas.check_call(record.domain, record.op, version, [_dtype(x) for x in args], node.where)
     found = OPERATORS.find(record.domain, record.op)
     rule = found.rule(version) if found else None
     if found is None or rule is None:
-        function = standard_function(record, version, args, attributes)
+        function = standard_function(record, frame.opsets, args, attributes)
         if function is None:
             raise UnsupportedOpError(
                 f"{node.where}: operator {record.domain or 'ai.onnx'}::{record.op} version {version} is not known;"
                 " see docs/onnx-operators.md for those that are"
             )
-        return tuple(frame.call(function, args, attributes))
+        return tuple(frame.call(function, args, given))
     try:
         with np.errstate(all="ignore"):  # overflow and NaN are values, on the host as on a device
             if found.host or not _is_small(args):

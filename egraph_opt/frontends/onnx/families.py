@@ -8,6 +8,7 @@ from egraph_opt.frontends.onnx import control as control
 from egraph_opt.frontends.onnx import conv as conv
 from egraph_opt.frontends.onnx import detection as detection
 from egraph_opt.frontends.onnx import elementwise as elementwise
+from egraph_opt.frontends.onnx import features as features
 from egraph_opt.frontends.onnx import filling as filling
 from egraph_opt.frontends.onnx import indexing as indexing
 from egraph_opt.frontends.onnx import layout as layout
@@ -23,3 +24,4 @@ from egraph_opt.frontends.onnx import sequences as sequences
 from egraph_opt.frontends.onnx import slicing as slicing
 from egraph_opt.frontends.onnx import strings as strings
 from egraph_opt.frontends.onnx import training as training
+from egraph_opt.frontends.onnx import trees as trees

@@ -17,16 +17,17 @@ from egraph_opt.frontends.onnx.schema import SCHEMAS
 
 
 def standard_function(
-    record: NodeRecord, version: int, args: Sequence[Any], attributes: Mapping[str, Any]
+    record: NodeRecord, opsets: Mapping[str, int], args: Sequence[Any], attributes: Mapping[str, Any]
 ) -> FunctionRecord | None:
     """The body by which the standard defines a node's operator, or None.
 
     Args:
         record: the node.
-        version: of its operator set.
+        opsets: domain -> version of the operator sets around the node.
         args: values of its inputs; a body may depend on their types.
         attributes: values of its attributes; a body may depend on them.
     """
+    version = opsets.get(record.domain, 1)
     body = _plain_body(record.domain, record.op, version)
     if body is not None:
         return body
@@ -38,7 +39,7 @@ def standard_function(
         return None
     types = [_type_of(x) for x in args]
     found = SCHEMAS.body_for(node, version, types)
-    return None if found is None else function_record(_named(found, record, version))
+    return None if found is None else function_record(_completed(found, opsets))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -47,10 +48,14 @@ def _plain_body(domain: str, op: str, version: int) -> FunctionRecord | None:
     return None if body is None or not body.node else function_record(body)
 
 
-def _named(body: onnx.FunctionProto, record: NodeRecord, version: int) -> onnx.FunctionProto:
-    """A body made for one node names its parameters after the schema and may import nothing."""
-    if not body.opset_import:
-        body.opset_import.append(helper.make_opsetid("", version))
+def _completed(body: onnx.FunctionProto, opsets: Mapping[str, int]) -> onnx.FunctionProto:
+    """A body made for one node may not import ai.onnx, and does not make the outputs that the node leaves out."""
+    if not any(entry.domain in ("", "ai.onnx") for entry in body.opset_import):
+        body.opset_import.append(helper.make_opsetid("", opsets.get("", onnx.defs.onnx_opset_version())))
+    made = {name for node in body.node for name in node.output} | set(body.input)
+    outputs = [name if name in made else "" for name in body.output]
+    del body.output[:]
+    body.output.extend(outputs)
     return body
 
 

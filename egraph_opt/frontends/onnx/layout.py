@@ -112,7 +112,8 @@ def _tile(node: Node, x: Array, repeats: Array) -> Array:
 def _space_to_depth(node: Node, x: Array) -> Array:
     block = node.attr("blocksize")
     n, c, h, w = x.shape
-    blocks = x.reshape(n, c, h // block, block, w // block, block).transpose(0, 3, 5, 1, 2, 4)
+    order = (0, 3, 5, 1, 2, 4) if node.attr("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    blocks = x.reshape(n, c, h // block, block, w // block, block).transpose(order)
     return blocks.reshape(n, c * block * block, h // block, w // block)
 
 

@@ -92,7 +92,7 @@ class _Reader:
             tuple(proto.output),
             defaults,
             _opsets(proto.opset_import, self.origin),
-            self.ordered(nodes, frozenset(proto.input), proto.output, where),
+            self.ordered(nodes, frozenset(proto.input), filter(None, proto.output), where),
         )
 
     def graph(self, proto: onnx.GraphProto, outer: frozenset[str]) -> GraphRecord:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from egraph_opt.frontends.onnx.node import Array, Node, is_known
+from egraph_opt.frontends.onnx.node import Array, Node
 from egraph_opt.frontends.onnx.operator import operator
 from egraph_opt.frontends.onnx.tensors import element_type
 
@@ -56,38 +56,3 @@ def _multinomial(node: Node, x: Array) -> Array:
     count = node.attr("sample_size", 1)
     drawn = jax.random.categorical(key_of(node), jnp.asarray(x)[:, None, :], -1, (x.shape[0], count))
     return drawn.astype(element_type(node.attr("dtype", 6), node.where))
-
-
-@operator("Dropout")
-def _dropout_attributes(node: Node, x: Array) -> Any:
-    if node.attr("is_test", 0):
-        return x, jnp.ones(x.shape, x.dtype)
-    return _dropped(node, x, node.attr("ratio", 0.5), x.dtype)
-
-
-@operator("Dropout", since=7)
-def _dropout_inference(node: Node, x: Array) -> Any:
-    if not node.wants(1):
-        return x
-    return x, jnp.ones(x.shape, bool if node.version >= 10 else x.dtype)
-
-
-@operator("Dropout", since=12)
-def _dropout(node: Node, x: Array, ratio: Array | None = None, training: Array | None = None) -> Any:
-    on = np.asarray(False) if training is None else training
-    rate = np.asarray(0.5, x.dtype) if ratio is None else ratio.reshape(()).astype(x.dtype)
-    known = is_known(on)
-    if known and not np.any(on):
-        return (x, jnp.ones(x.shape, bool)) if node.wants(1) else x
-    dropped, mask = _dropped(node, x, rate, np.dtype(bool))
-    if known:
-        return dropped, mask
-    on = on.reshape(())
-    return jnp.where(on, dropped, x), mask | ~on
-
-
-def _dropped(node: Node, x: Array, rate: Array | float, mask_type: np.dtype[Any]) -> tuple[Array, Array]:
-    kept = jax.random.uniform(key_of(node), x.shape, np.float32) >= rate
-    zero = np.zeros((), x.dtype)
-    left = np.ones((), x.dtype) - np.asarray(rate, x.dtype) if is_known(rate) else 1 - rate
-    return jnp.where(kept, x / left, zero), kept.astype(mask_type)

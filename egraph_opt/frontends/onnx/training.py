@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operators of the training domain: steps of Adagrad, Adam and Momentum.
+"""Operators of the training domain: gradients inside of a graph, steps of Adagrad, Adam and Momentum.
 
 The steps take a rate, a step number, and then all weights, all gradients and all states in turn.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -15,6 +16,22 @@ from egraph_opt.frontends.onnx.node import Array, Node
 from egraph_opt.frontends.onnx.operator import operator
 
 DOMAIN = "ai.onnx.preview.training"
+
+
+@operator("Gradient", domain=DOMAIN)
+def _gradient(node: Node, *values: Array) -> tuple[Array, ...]:
+    """Derivatives of a value of the graph, summed, by others; the part of the graph between them runs again."""
+    names, fixed, of = node.attr("xs"), node.attr("zs", ()), node.attr("y")
+    if len(values) != len(names) + len(fixed):
+        raise node.fault(
+            f"got {len(values)} inputs; want one for each of the {len(names) + len(fixed)} names in xs, zs"
+        )
+    moving, held = values[: len(names)], dict(zip(fixed, values[len(names) :], strict=True))
+
+    def again(*moved: Array) -> Array:
+        return jnp.sum(node.frame.again({**held, **dict(zip(names, moved, strict=True))}, of))
+
+    return tuple(jax.grad(again, argnums=tuple(range(len(names))))(*map(jnp.asarray, moving)))
 
 
 def _groups(node: Node, values: tuple[Array, ...], count: int) -> list[tuple[Array, ...]]:
