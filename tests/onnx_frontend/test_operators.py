@@ -157,7 +157,8 @@ CASES = {
     ),
     "forest of extremes": (
         "TreeEnsembleRegressor", 1, [ROWS],
-        {"domain": ML, "n_targets": 1, "aggregate_function": "MAX", "base_values": [0.5], **TREE, **leaves("target", [0] * 5)},
+        {"domain": ML, "n_targets": 1, "aggregate_function": "MAX", "base_values": [0.5], **TREE,
+         **leaves("target", [0] * 5)},
     ),
     "forest of classes": (
         "TreeEnsembleClassifier", 1, [ROWS],
