@@ -22,6 +22,7 @@ from egraph_opt.frontends import LoadedModel, save, write_atomically
 from egraph_opt.ir import Graph
 from egraph_opt.lower import lower_graph
 from egraph_opt.lower.python import to_python
+from egraph_opt.onnx_output import save_as_onnx
 from egraph_opt.options import Options
 from egraph_opt.report import Report
 from egraph_opt.search import Search, SearchOptions
@@ -86,7 +87,12 @@ class Result:
         Of a loaded model's weights it is what was prepared of them, once: work that reads only weights is no part of a
         call, nor of a saved file.
         """
-        return self._prepared_of(self.captured.constants) if self._prepares else self.captured.constants
+        return self.prepared if self._prepares else self.captured.constants
+
+    @cached_property
+    def prepared(self) -> tuple[Any, ...]:
+        """What ``parts.run`` takes of the arrays that the program closes over, which ``parts.prepare`` makes."""
+        return self._prepared_of(self.captured.constants)
 
     @property
     def _prepares(self) -> bool:
@@ -198,13 +204,17 @@ class Result:
 
         Raises:
             OutputError: an unknown suffix, or the file cannot be written.
+            UnsupportedOpError: the program holds what ONNX cannot say, and shall be written as ``.onnx``.
         """
         path = Path(path)
         if path.suffix.lower() == ".py":
             write_atomically(path, self.to_python().encode())
             return
+        if path.suffix.lower() == ".onnx":
+            save_as_onnx(self, path)
+            return
         if path.suffix.lower() not in (".jaxexport", ".stablehlo", ".mlir"):
-            raise OutputError(f"{path}: suffix {path.suffix!r}; want .jaxexport, .stablehlo, .mlir or .py")
+            raise OutputError(f"{path}: suffix {path.suffix!r}; want .jaxexport, .stablehlo, .mlir, .onnx or .py")
         args, kwargs = self.convention.structs()
 
         def program(*args: Any, **kwargs: Any) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from egraph_opt.cost import frozen_nodes
-from egraph_opt.ir import Builder, Graph
+from egraph_opt.ir import Builder, Graph, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +25,35 @@ class Split:
     frozen: tuple[int, ...]
 
 
+def is_spread(graph: Graph, number: int) -> bool:
+    """Whether a node only repeats the elements of the one it reads, which is never worth keeping."""
+    node = graph.nodes[number]
+    if node.op != "einsum" or len(node.operands) != 1 or node.type.size <= graph.nodes[node.operands[0]].type.size:
+        return False
+    spec = Spec.parse(node.attr("spec"))
+    return spec.scale == 1 and spec.is_copy and spec.has_distinct_output
+
+
 def split(graph: Graph, frozen: Collection[int]) -> Split:
-    """Cut ``graph``: what reads only the inputs at the positions ``frozen`` goes into ``Split.prepare``."""
+    """Cut ``graph``: what reads only the inputs at the positions ``frozen`` goes into ``Split.prepare``.
+
+    Broadcasts at the cut are made in ``Split.run``: what is kept between calls stays as small as it was.
+    """
     positions = tuple(sorted(frozen))
     free = frozen_nodes(graph, positions)
     needed: dict[int, None] = {}
-    for number, node in enumerate(graph.nodes):
-        if number not in free:
-            needed.update(dict.fromkeys(q for q in node.operands if q in free))
-    needed.update(dict.fromkeys(n for n in graph.outputs if n in free))
+    repeated: set[int] = set()
+    stack = [q for number, node in enumerate(graph.nodes) if number not in free for q in node.operands]
+    stack += graph.outputs
+    for number in stack:
+        while number in free and is_spread(graph, number):
+            repeated.add(number)
+            (number,) = graph.nodes[number].operands
+        if number in free:
+            needed[number] = None
+    made = free - repeated
     return Split(
-        _prepare_part(graph, positions, free, list(needed)), _run_part(graph, positions, free, needed), positions
+        _prepare_part(graph, positions, free, list(needed)), _run_part(graph, positions, made, needed), positions
     )
 
 

@@ -19,7 +19,7 @@ from egraph_opt.recorded import TOLERANCE, Recorded
 from egraph_opt.result import Result
 from egraph_opt.rules.packs import load as load_rules
 
-SUFFIXES = (".jaxexport", ".stablehlo", ".mlir", ".py")
+SUFFIXES = (".jaxexport", ".stablehlo", ".mlir", ".onnx", ".py")
 
 
 def optimize(options: argparse.Namespace) -> int:
