@@ -358,6 +358,24 @@ def test_spelling(spec: str, want: list[str]) -> None:
     assert primitives(lambda *xs: get_op("einsum").lower(*xs, spec=spec), *operands) == want
 
 
+def test_a_diagonal_that_scales_a_matrix_is_read_once() -> None:
+    """A strided slice would be computed again for each element of the product, with a cache line for each."""
+    program = lambda a: a * jnp.diagonal(a)[None, :]  # noqa: E731
+    a = jnp.asarray(np.random.default_rng(0).standard_normal((64, 64)), jnp.float32)
+    graph = Graph.parse(
+        "graph @main(%0: f32[64,64]) {\n  %1: f32[64] = einsum[spec='aa->a;64'](%0)\n"
+        "  %2: f32[64,64] = einsum[spec='ab,b->ab;64,64'](%0, %1)\n  return (%2)\n}"
+    )
+    lowered = lower_graph(graph)
+    text = jax.jit(lambda x: lowered([x])).lower(a).compile().as_text()
+    assert text is not None
+    kernels = [part for part in text.split("\n\n") if "multiply(" in part]
+    assert len(kernels) == 1
+    assert "gather(" in text
+    assert not any(word in kernels[0] for word in ("gather(", "slice(", "iota("))
+    np.testing.assert_array_equal(lowered([a])[0], program(a))
+
+
 def test_diagonals_do_not_spread_nan() -> None:
     x = jnp.array([[1.0, jnp.nan], [jnp.inf, -0.0]])
     got = get_op("einsum").lower(x, spec="aa->a;2")

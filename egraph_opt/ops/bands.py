@@ -20,8 +20,13 @@ Types = Sequence[TensorType]
 
 def band_part(x: Any, *, lower: int, upper: int) -> Any:
     """Matrices without what lies more than ``lower`` below or ``upper`` above the main diagonal."""
-    above = lax.broadcasted_iota("int32", x.shape[-2:], 1) - lax.broadcasted_iota("int32", x.shape[-2:], 0)
-    return jnp.where((above >= -lower) & (above <= upper), x, jnp.zeros((), x.dtype))
+    m, n = x.shape[-2:]
+    above = lax.broadcasted_iota("int32", (m, n), 1) - lax.broadcasted_iota("int32", (m, n), 0)
+    if lower >= m - 1:
+        kept = above <= upper
+    else:
+        kept = above >= -lower if upper >= n - 1 else (above >= -lower) & (above <= upper)
+    return jnp.where(kept, x, jnp.zeros((), x.dtype))
 
 
 def tridiagonal_system(t: Any, b: Any, *, transposed: bool) -> Any:

@@ -2,8 +2,8 @@
 """How an einsum is spelled in ``jax.lax``: what XLA runs fastest was measured (docs/decisions/einsum-spelling.md).
 
 A contraction is one ``dot_general`` whose natural result order is the wanted one where an order of the operands gives
-it; a product without contraction is a multiplication. Diagonals are read by a strided slice and written by a select,
-so that infinities and NaN beside them do not spread.
+it; a product without contraction is a multiplication. Diagonals are read by a gather and written by a select, so that
+infinities and NaN beside them do not spread.
 """
 
 from __future__ import annotations
@@ -120,23 +120,22 @@ def _one(x: Any, spec: Spec) -> Any:
 
 
 def _read_diagonals(x: Any, word: str) -> tuple[Any, str]:
-    """Merge repeated letters: the diagonal of n x n is every (n+1)-th element of the flat matrix."""
+    """Merge repeated letters by a gather: unlike a strided slice it is not computed again for all that it scales."""
     for letter in dict.fromkeys(word):
         places = [place for place, c in enumerate(word) if c == letter]
-        count, place = len(places), places[0]
-        if count == 1:
+        if len(places) == 1:
             continue
-        rest = [other for other in range(len(word)) if other not in places]
-        order = [*rest[:place], *places, *rest[place:]]
-        if order != sorted(order):
-            x = lax.transpose(x, order)
-            word = "".join(word[axis] for axis in order)
-        n = x.shape[place]
-        flat = (*x.shape[:place], n**count, *x.shape[place + count :])
-        stride = sum(n**i for i in range(count))
-        strides = tuple(stride if axis == place else 1 for axis in range(len(flat)))
-        x = lax.slice(lax.reshape(x, flat), (0,) * len(flat), flat, strides)
-        word = word[:place] + letter + word[place + count :]
+        n, rest = x.shape[places[0]], [place for place, c in enumerate(word) if c != letter]
+        before = sum(place < places[0] for place in rest)
+        numbers = lax.GatherDimensionNumbers(
+            offset_dims=tuple(axis for axis in range(len(rest) + 1) if axis != before),
+            collapsed_slice_dims=tuple(places),
+            start_index_map=tuple(places),
+        )
+        index = lax.broadcasted_iota(np.int32, (n, len(places)), 0)
+        sizes = tuple(1 if c == letter else size for c, size in zip(word, x.shape, strict=True))
+        x = lax.gather(x, index, numbers, sizes, mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS)
+        word = "".join([*(word[place] for place in rest[:before]), letter, *(word[place] for place in rest[before:])])
     return x, word
 
 
