@@ -35,7 +35,7 @@ def _attention(
     if (past_key is None) != (past_value is None):
         raise node.fault("got only one of past_key and past_value; want both or none")
     before = 0 if past_key is None else past_key.shape[2]
-    if past_key is not None:
+    if past_key is not None and past_value is not None:
         k, v = jnp.concatenate([past_key, k], axis=2), jnp.concatenate([past_value, v], axis=2)
     if q.shape[1] % k.shape[1] or q.shape[3] != k.shape[3] or k.shape[:3] != v.shape[:3]:
         raise node.fault(f"got Q {list(q.shape)}, K {list(k.shape)}, V {list(v.shape)}, which do not fit")

@@ -65,21 +65,21 @@ def _interpolated(
         base = jnp.floor(at) if mode != "nearest" else at
         taps = []
         for step, weight in _taps(at - base, mode):
-            index = base + np.asarray(step, at.dtype)
-            weight = jnp.broadcast_to(weight, at.shape)
+            tap = base + np.asarray(step, at.dtype)
+            share = jnp.broadcast_to(weight, at.shape)
             if padding == "zeros":
-                weight = jnp.where((index >= 0) & (index <= size - 1), weight, np.zeros((), at.dtype))
+                share = jnp.where((tap >= 0) & (tap <= size - 1), share, np.zeros((), at.dtype))
             elif padding == "reflection":
-                index = _reflected(index, low, high)
-            taps.append((jnp.clip(index, 0, size - 1).astype(np.int32), weight))
+                tap = _reflected(tap, low, high)
+            taps.append((jnp.clip(tap, 0, size - 1).astype(np.int32), share))
         per_axis.append(taps)
     total = None
     for corner in itertools.product(*per_axis):
         index: Any = 0
-        weight: Any = 1
-        for size, (at, share) in zip(sizes, corner, strict=True):
-            index, weight = index * np.int32(size) + at, weight * share
-        term = jnp.take_along_axis(flat, index[:, None, :], axis=2) * weight[:, None, :].astype(x.dtype)
+        factor: Any = 1
+        for size, (place, share) in zip(sizes, corner, strict=True):
+            index, factor = index * np.int32(size) + place, factor * share
+        term = jnp.take_along_axis(flat, index[:, None, :], axis=2) * factor[:, None, :].astype(x.dtype)
         total = term if total is None else total + term
     return total
 

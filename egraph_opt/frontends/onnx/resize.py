@@ -210,10 +210,8 @@ def _weights(node: Node, places: np.ndarray, axis: Axis, mode: str) -> np.ndarra
     first = int(np.floor(-reach / spread) + 1)
     taps = np.arange(first, 2 - first)
     distance = np.abs(taps - fraction[:, None]) * spread
-    if mode == "linear":
-        factors = np.clip(1 - distance, 0, 1)
-    else:
-        factors = _cubic(distance, node.attr("cubic_coeff_a", -0.75))
+    linear = mode == "linear"
+    factors = np.clip(1 - distance, 0, 1) if linear else _cubic(distance, node.attr("cubic_coeff_a", -0.75))
     if spread < 1:
         factors = factors / factors.sum(1, keepdims=True)
     index = (below[:, None] + taps).astype(np.int64)

@@ -59,10 +59,8 @@ def _complex(x: Array) -> Any:
 
 @operator("STFT", since=17)
 def _stft(node: Node, x: Array, step: Array, window: Array | None = None, length: Array | None = None) -> Array:
-    if length is not None:
-        size = node.ints(3, length)[0]
-    else:
-        size = x.shape[1] if window is None else window.shape[0]
+    size = x.shape[1] if window is None else window.shape[0]
+    size = size if length is None else node.ints(3, length)[0]
     if window is not None and window.shape != (size,):
         raise node.fault(f"the window has the shape {list(window.shape)}; want [{size}]")
     hop = node.ints(1, step)[0]
