@@ -148,7 +148,7 @@ def _max_roi_pool(node: Node, x: Array, rois: Array) -> Array:
     covered: Any = None
     for axis, (size, bins) in enumerate(zip(x.shape[2:], node.attr("pooled_shape"), strict=True)):
         first, last = corners[:, 1 - axis], corners[:, 3 - axis]
-        inside = _bin_members(first, last, size, bins, rois.dtype)  # [regions, bins, size]
+        inside = _bin_members(first, last, size, bins)  # [regions, bins, size]
         held = jnp.any(inside, axis=2)
         covered = held if covered is None else covered[:, :, None] & held[:, None, :]
         mask = inside[:, None, :, :, None] if axis == 0 else inside[:, None, None, :, :]
@@ -157,11 +157,11 @@ def _max_roi_pool(node: Node, x: Array, rois: Array) -> Array:
     return jnp.where(covered[:, None], picked, np.zeros((), x.dtype))
 
 
-def _bin_members(first: Array, last: Array, size: int, bins: int, dtype: Any) -> Array:
+def _bin_members(first: Array, last: Array, size: int, bins: int) -> Array:
     """Which elements of an axis each bin of a region holds: [regions, bins, size]."""
-    width = jnp.maximum(last - first + 1, 1).astype(dtype) / np.asarray(bins, dtype)
-    number = np.arange(bins, dtype=dtype)
-    low = jnp.floor(number * width[:, None]).astype(np.int32) + first[:, None]
-    high = jnp.ceil((number + np.asarray(1, dtype)) * width[:, None]).astype(np.int32) + first[:, None]
+    length = jnp.maximum(last - first + 1, 1)[:, None]
+    number = np.arange(bins, dtype=np.int32)
+    low = number * length // bins + first[:, None]
+    high = ((number + 1) * length + (bins - 1)) // bins + first[:, None]
     place = np.arange(size, dtype=np.int32)
     return (place >= jnp.clip(low, 0, size)[:, :, None]) & (place < jnp.clip(high, 0, size)[:, :, None])

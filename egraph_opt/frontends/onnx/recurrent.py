@@ -217,13 +217,14 @@ def _functions(node: Node, defaults: Sequence[str], directions: int) -> list[tup
     alphas, betas = list(node.attr("activation_alpha", ())), list(node.attr("activation_beta", ()))
     clip = node.attr("clip")
     functions = []
-    for name in names:
+    for place, name in enumerate(names):
         if name.lower() not in ACTIVATIONS:
             raise node.fault(f"activation {name!r} is not one of the standard's")
         function, alpha, beta = ACTIVATIONS[name.lower()]
         a = alphas.pop(0) if alpha is not None and alphas else alpha
         b = betas.pop(0) if beta is not None and betas else beta
-        functions.append(_bound(function, a, b, clip))
+        # onnxruntime bounds what goes into the gates, and not the cell that comes out of an LSTM
+        functions.append(_bound(function, a, b, None if place % count == 2 else clip))
     return [tuple(functions[d * count : (d + 1) * count]) for d in range(directions)]
 
 
