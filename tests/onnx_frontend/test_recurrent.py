@@ -8,7 +8,7 @@ import pytest
 from egraph_opt.errors import ModelError
 from tests.onnx_frontend.nodes import Case, normal
 
-T, B, I, H = 5, 3, 4, 6
+T, B, N, H = 5, 3, 4, 6
 LENGTHS = np.array([5, 2, 3], np.int32)
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 
@@ -16,11 +16,11 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 def layer(op, directions=1, *, lengths=False, start=False, bias=True, peephole=False, batch_first=False, **attributes):
     gates = GATES[op]
     states = (directions, B, H)
-    x = normal(T, B, I)
+    x = normal(T, B, N)
     h, c = (normal(*states) if start else None for _ in range(2))
     inputs = [
         x,
-        0.5 * normal(directions, gates * H, I),
+        0.5 * normal(directions, gates * H, N),
         0.5 * normal(directions, gates * H, H),
         normal(directions, 2 * gates * H) if bias else None,
         LENGTHS if lengths else None,
@@ -32,6 +32,10 @@ def layer(op, directions=1, *, lengths=False, start=False, bias=True, peephole=F
         inputs.pop()
     text = {"direction": "bidirectional"} if directions == 2 else {}
     return Case(op, inputs, {"hidden_size": H, **text, **attributes}, 3 if op == "LSTM" else 2, opset=14)
+
+
+def affine(alpha, beta, *names):
+    return {"activations": names or ["Affine"], "activation_alpha": [alpha], "activation_beta": [beta]}
 
 
 CASES = [
@@ -97,7 +101,7 @@ def test_gradient_and_loop(case):
         (layer("GRU", activations=["Relu"]), "got 1 activations; want 2"),
         (layer("RNN", activations=["Cube"]), "'Cube'"),
         (
-            Case("GRU", [normal(T, B, I), normal(1, 4 * H, I), normal(1, 4 * H, H)], {"hidden_size": H}, 2),
+            Case("GRU", [normal(T, B, N), normal(1, 4 * H, N), normal(1, 4 * H, H)], {"hidden_size": H}, 2),
             r"3 \* hidden",
         ),
     ],
