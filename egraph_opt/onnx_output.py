@@ -18,6 +18,10 @@ import numpy as np
 from egraph_opt.capture import Captured
 from egraph_opt.errors import OutputError
 from egraph_opt.ir import Graph
+from egraph_opt.kernels.found import Found, replaced
+from egraph_opt.kernels.recognise import recognise
+from egraph_opt.kernels.record import all_kernels
+from egraph_opt.ops.kernel import Lowering
 from egraph_opt.ops.opened import opened
 from egraph_opt.split import Split
 
@@ -25,6 +29,9 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from egraph_opt.result import Result
+
+RECOGNITION_SECONDS = 10.0
+"""Time to look for pieces that ONNX has an operator for [s]."""
 
 MOST_NAMED = 3
 """Weights that the name of a prepared value lists."""
@@ -65,13 +72,33 @@ def result_to_onnx(result: Result) -> ModelProto:
         constants = {count + i: np.asarray(array) for i, array in enumerate(held)}
     inputs, outputs = _names(captured, function, graph)
     return graph_to_onnx(
-        opened(graph),
+        with_idioms(opened(graph)),
         constants,
         inputs,
         outputs,
         {count + i: name for i, name in enumerate(names)},
         result.report.name or "optimized",
     )
+
+
+def with_idioms(graph: Graph) -> Graph:
+    """The program with the pieces for which ONNX has one operator as nodes ``kernel`` of their names."""
+    from egraph_opt.lower.onnx.idioms import IDIOMS
+
+    kernels = [kernel for name, kernel in all_kernels().items() if name in IDIOMS and not kernel.user]
+    found = [one for one in recognise(graph, kernels, RECOGNITION_SECONDS) if _is_equal(one, graph)]
+    way = Lowering(name="onnx", function=_in_onnx_only)
+    return replaced(graph, [(one, way) for one in found]) if found else graph
+
+
+def _is_equal(found: Found, graph: Graph) -> bool:
+    """Whether the piece overflows where the operator does: without a maximum taken from them, exponentials do first."""
+    has_maximum = any(graph.nodes[number].op == "reduce_max" for number in found.inside)
+    return not found.overflows and (has_maximum or "softmax" not in found.kernel.name)
+
+
+def _in_onnx_only(*arrays: Any, **static: Any) -> Any:
+    raise AssertionError("nodes of this lowering are written as ONNX; nothing runs them")
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ def array(random, type, name):
     if kind == "b":
         return random.integers(0, 2, type.shape).astype(bool)
     if kind in "iu":
-        low = 0 if kind == "u" or name == "take" else -3
+        low = 0 if kind == "u" else -3
         return np.asarray(random.integers(low, 4, type.shape), type.dtype)
     values = random.standard_normal(type.shape)
     values = np.abs(values) + (name == "acosh") if name in POSITIVE else values

@@ -14,6 +14,7 @@ import egraph_opt
 from egraph_opt import errors
 from egraph_opt.capture import capture
 from egraph_opt.cli import main
+from egraph_opt.onnx_output import with_idioms
 
 from .common import close, onnx, ops_of, run, same, written
 
@@ -94,9 +95,39 @@ def test_program(name, tmp_path):
         assert [value.name for value in model.graph.input][-1] == "x"
         assert "Relu" in ops_of(model)
         assert "Gemm" in ops_of(model) or "MatMul" in ops_of(model)
+    if name == "attention":
+        assert ops_of(model).count("Softmax") == ops_of(model).count("LayerNormalization") == 1
+        assert "Exp" not in ops_of(model)
     if name == "convnet":
         assert ops_of(model).count("Conv") == 2
         assert {"MaxPool", "AveragePool"} <= set(ops_of(model))
+
+
+def normed(x, gain, offset):
+    y = (x - x.mean(-1, keepdims=True)) / jnp.sqrt(x.var(-1, keepdims=True) + 1e-5)
+    groups = (x * 3).reshape(2, 5, 2, 4)
+    groups = (groups - groups.mean((2, 3), keepdims=True)) / jnp.sqrt(groups.var((2, 3), keepdims=True) + 1e-3)
+    affine = y * gain + offset
+    return jax.nn.gelu(affine, approximate=False), y, jax.nn.softmax(x, axis=1), jax.nn.log_softmax(x), groups
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_idioms_are_the_operators_that_runtimes_have(dtype):
+    def program(*args):
+        return [part.astype(jnp.float32) for part in normed(*(x.astype(dtype) for x in args))]
+
+    args = [f32(2, 5, 8), f32(8), f32(8)]
+    graph = with_idioms(capture(program, args).graph)
+    model = same(graph, args, {"float32": 10, "float16": 4000, "bfloat16": 30000}[dtype])
+    wanted = {"LayerNormalization", "InstanceNormalization", "Softmax", "LogSoftmax", "Erf"}
+    assert wanted <= set(ops_of(model)) or dtype != "float32"
+
+
+def test_what_overflows_where_the_operator_does_not_stays():
+    x = f32(3, 8) * 60
+    graph = capture(lambda x: jnp.exp(x) / jnp.exp(x).sum(-1, keepdims=True), [x]).graph
+    assert with_idioms(graph) is graph
+    assert "Softmax" not in ops_of(same(graph, [x], 10))
 
 
 def test_weights_that_are_closed_over_are_initializers(tmp_path):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Control flow in ONNX: ``If``, ``Scan`` and ``Loop``, whose bodies read the values around them by name.
 
-Kernels are opened: they are written as what they compute.
+Kernels that no operator stands for are opened: they are written as what they compute.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import numpy as np
 from onnx import GraphProto, ValueInfoProto, helper
 
 from egraph_opt.ir import Graph, Node, TensorType
+from egraph_opt.ir.types import is_floating
 from egraph_opt.lower.onnx import steps
 from egraph_opt.lower.onnx.block import write_graph
+from egraph_opt.lower.onnx.idioms import IDIOMS
 from egraph_opt.lower.onnx.row import Row
 from egraph_opt.lower.onnx.values import Value, code_of
 from egraph_opt.lower.onnx.writer import Writer
@@ -31,8 +33,17 @@ def control(table: dict[str, Row]) -> dict[str, Row]:
         "cond": Row(lambda w, node, args: _cond(w, node, args, inline)),
         "scan": Row(lambda w, node, args: _scan(w, node, args, inline)),
         "while": Row(lambda w, node, args: _while(w, node, args, inline)),
-        "kernel": Row(lambda w, node, args: inline(node.attr("body"))(w, args), takes_held=True),
+        "kernel": Row(lambda w, node, args: _kernel(w, node, args, inline)),
     }
+
+
+def _kernel(w: Writer, node: Node, args: list[Value], inline: Callable[..., Make]) -> list[Value]:
+    idiom = IDIOMS.get(node.attr("name"))
+    floats = all(is_floating(x.dtype) and x.type.size for x in args)
+    if idiom is None or not floats:
+        return inline(node.attr("body"))(w, args)
+    found = idiom(w, node, args)
+    return [found] if isinstance(found, Value) else list(found)
 
 
 def info(name: str, type: TensorType) -> ValueInfoProto:

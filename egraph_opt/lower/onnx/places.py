@@ -91,7 +91,7 @@ def _take(w: Writer, node: Node, args: list[Value]) -> Value:
     shape = (*x.type.shape[:axis], *indices.type.shape, *x.type.shape[axis + 1 :])
     if n == 0:
         return steps.filled(w, 0, TensorType(shape, x.dtype)) if mode == "CLIP" else _filled(w, node, x.dtype, shape)
-    places = _whole(w, indices) if mode == "PROMISE_IN_BOUNDS" else clamped(w, indices, n - 1)
+    places = clamped(w, indices, n - 1)  # JAX clamps where the program promised too much
     taken = w.apply("Gather", [x], places.name, shape=shape, axis=axis)
     if mode != "FILL_OR_DROP":
         return taken
@@ -161,7 +161,6 @@ class _Places:
         self.last = [shape[axis] - sizes[axis] for axis in index_map]
         self.starts = _whole(w, indices)
         top = w.constant(np.array(self.last, np.int64), "ints")
-        # Whether a promise is kept cannot be seen: XLA clamps, and so does this.
         self.clamped = clamped(w, indices, top)
         whole = (*self.batch, *self.window)
         columns = [self._column(place, whole, batching) for place in range(len(self.axes))]
