@@ -151,7 +151,7 @@ def _refusal(name: str, text: str) -> EgraphOptError:
     place = f" at {where[1]}:{where[2]}" if where else ""
     return ModelError(
         f"from_torch: {name}: torch.export refuses it{place}: {reason.rstrip('.')}; "
-        "mend the module until torch.export.export takes it"
+        "mend the module, or its example arguments, until torch.export.export takes them"
     )
 
 
