@@ -2,11 +2,13 @@
 """Recorded inputs and outputs of a model, from an ``.npz`` file: ``egraph-opt optimize --check FILE.npz``.
 
 Arrays are found by the names of the model's inputs and outputs. Where it has no names, or the file has others, inputs
-are ``arr_0``, ``arr_1`` ... and outputs ``out`` or ``out_0``, ``out_1`` ...
+are ``arr_0``, ``arr_1`` ... and outputs ``out`` or ``out_0``, ``out_1`` ...; inputs under yet other names are taken in
+their order when there are as many as the model has.
 """
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -69,10 +71,12 @@ def read_recorded(path: Path, model: LoadedModel) -> Recorded:
         raise ModelError(f"--check {path}: cannot be read as .npz; write it with numpy.savez") from error
     inputs: Sequence[str] = getattr(model, "input_names", ())
     outputs: Sequence[str] = getattr(model, "output_names", ())
+    others = [name for name in arrays if name not in outputs and not re.fullmatch(r"out(_\d+)?", name)]
+    ordered = others if len(others) == len(model.in_avals) else []
     args = []
     for place in range(len(model.in_avals)):
         names = [*inputs[place : place + 1], f"arr_{place}", f"in_{place}"]
-        found = next((name for name in names if name in arrays), None)
+        found = next((name for name in (*names, *ordered[place : place + 1]) if name in arrays), None)
         if found is None:
             raise ArgumentError(f"--check {path}: no array for input {place}; want the name {' or '.join(names)}")
         args.append(arrays[found])

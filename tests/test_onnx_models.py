@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exported models of ``examples/models/onnx``, with inputs and outputs that onnxruntime recorded.
 
-Each file is small and valid, and its outputs say something: no layer of it is dead.
+Each file is small and valid, and its outputs say something: no layer of it is dead. Each loads and gives the recorded
+outputs, before and after optimisation.
 """
 
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+
+import egraph_opt
+from egraph_opt.recorded import TOLERANCE, read_recorded
 
 onnx = pytest.importorskip("onnx", reason="the models are ONNX files")
 
@@ -48,3 +53,39 @@ def test_file(name):
         assert 0.05 < scale < 100
         assert np.abs(value[0] - value[-1]).max() > 0.1 * scale
         assert np.mean(value.std(axis=0) > 1e-3 * scale) >= 0.9
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_outputs_before_and_after(name):
+    path = FOLDER / f"{name}.onnx"
+    model = egraph_opt.load(path)
+    records = read_recorded(path.with_suffix(".npz"), model)
+    assert len(records.outputs) == len(model.output_names)
+    plain = max(records.differences(model).values())
+    assert plain < TOLERANCE
+    result = egraph_opt.optimize(model, measure=False, verify=False, budget=1.0).plan(*records.args)
+    assert result.report.predicted_after <= result.report.predicted_before
+    assert max(records.differences(result).values()) < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_verified_with_records_and_drawn_arguments(name):
+    model = egraph_opt.load(FOLDER / f"{name}.onnx")
+    records = read_recorded(FOLDER / f"{name}.npz", model)
+    result = egraph_opt.optimize(model, measure=False).plan(*records.args)
+    assert result.report.verified
+    assert max(records.differences(result).values()) < TOLERANCE
+    drawn = model.example_args(seed=3)
+    result = egraph_opt.optimize(model, measure=False).plan(*drawn)
+    for got, want in zip(jax.tree.leaves(result(*drawn)), jax.tree.leaves(model(*drawn)), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4 * float(np.abs(want).max()))
+
+
+def test_records_under_other_names(tmp_path):
+    inputs, outputs = recorded("bert")
+    model = egraph_opt.load(FOLDER / "bert.onnx")
+    np.savez(tmp_path / "a.npz", words=inputs["input_ids"], mask=inputs["attention_mask"], out=outputs["output"])
+    records = read_recorded(tmp_path / "a.npz", model)
+    assert [x.tolist() for x in records.args] == [x.tolist() for x in inputs.values()]
+    assert records.outputs[0].tolist() == outputs["output"].tolist()
