@@ -2,6 +2,7 @@
 """PyTorch modules as models: the same outputs as in torch, before and after optimisation; clear refusals."""
 
 import importlib.util
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -175,8 +176,10 @@ class TestTorch:
     def test_source_lines_are_those_of_the_module(self):
         module, args = built("resnet")
         model = egraph_opt.from_torch(module, args)
-        result = egraph_opt.optimize(model, measure=False, budget=0.5).plan(args.numpy())
-        assert "test_torch.py" in str(result.captured.graph.sources)
+        result = egraph_opt.optimize(model, measure=False, verify=False, budget=0.5).plan(args.numpy())
+        text = Path(__file__).read_text("utf-8").splitlines()
+        found = {text[s.line - 1].strip() for node in result.before for s in node.sources if s.file == __file__}
+        assert "return self.head(x.mean((2, 3)))" in found
 
     def test_refusals_are_one_line(self):
         class Branches(Module):
