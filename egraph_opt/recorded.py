@@ -22,7 +22,7 @@ from egraph_opt.errors import ArgumentError, ModelError
 from egraph_opt.frontends import LoadedModel
 
 TOLERANCE = 1e-4
-"""Largest difference to a recorded output, relative to its largest element or to one."""
+"""Largest difference to a recorded output, relative to its largest element."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,5 +105,5 @@ def _difference(have: np.ndarray, want: np.ndarray) -> float:
     if same.all():
         return 0.0
     gap = float(np.max(np.abs(have - want), where=~same, initial=0.0))
-    scale = float(np.max(np.abs(want), where=np.isfinite(want), initial=1.0))
+    scale = float(np.max(np.abs(want), where=np.isfinite(want), initial=0.0)) or 1.0
     return gap / scale if np.isfinite(gap) else float("inf")

@@ -72,7 +72,6 @@ def from_torch(
         except TypeError as error:
             raise ArgumentError(f"from_torch: {name}: torch.onnx.export: {_first_line(str(error))}") from error
         proto = program.model_proto
-    proto.graph.name = name
     from egraph_opt.frontends.onnx.model import OnnxModel
     from egraph_opt.frontends.onnx.read import program_of
 

@@ -49,7 +49,7 @@ class OnnxModel(LoadedModel):
         check_known(program)
         self.path = path
         self.program = program
-        self.name = program.graph.name or path.stem
+        self.name = path.stem  # exporters call every graph "main_graph"
         self.__name__ = self.name
         self.signature = Signature(program, shapes or {})
         count = len(self.signature.inputs)
