@@ -54,6 +54,13 @@ CONTENTS = {
         "got a module with 0 public functions and none named main; "
         "want a StableHLO module whose function to call is @main",
     ),
+    "recursive.mlir": (
+        b"module @m {\n  func.func @main(%x: tensor<f32>) -> tensor<f32> {\n"
+        b"    %0 = call @g(%x) : (tensor<f32>) -> tensor<f32>\n"
+        b"    return %0 : tensor<f32>\n  }\n  func.func private @g(%x: tensor<f32>) -> tensor<f32> {\n"
+        b"    %0 = call @main(%x) : (tensor<f32>) -> tensor<f32>\n    return %0 : tensor<f32>\n  }\n}\n",
+        "function @main calls itself; want a module without recursion",
+    ),
     "body.mlir": (
         b"module @m {\n  func.func private @main(tensor<2xf32>) -> tensor<2xf32>\n}\n",
         "function @main has no body; want a whole module",
@@ -169,6 +176,28 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert str(caught.value) == f"{path}: the file cannot be written (No space left on device)"
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["model.mlir"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this system")
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path):
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    frontends.write_atomically(path, b"new")
+    assert os.read(reader, 10) == b"new"
+    os.close(reader)
+    assert path.is_fifo()
+    assert [p.name for p in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_a_link_is_followed(tmp_path):
+    (tmp_path / "folder").mkdir()
+    link = tmp_path / "link.mlir"
+    link.symlink_to(tmp_path / "folder" / "model.mlir")
+    for content in (b"new", b"newer"):
+        frontends.write_atomically(link, content)
+        assert link.is_symlink()
+        assert (tmp_path / "folder" / "model.mlir").read_bytes() == content
 
 
 def test_write_atomically_keeps_the_usual_permissions(tmp_path):

@@ -2,7 +2,8 @@
 """Reads and writes whole files, with one clear line when that fails.
 
 Writing goes through a temporary file in the same folder that replaces the old file at the end, so a reader never meets
-half a file and a failure leaves the old one untouched.
+half a file and a failure leaves the old one untouched. Links are followed; devices and pipes are written to as they
+are.
 """
 
 from __future__ import annotations
@@ -48,6 +49,17 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         raise OutputError(f"{path}: got a folder; want the path of a file to write")
     if not path.parent.is_dir():
         raise OutputError(f"{path}: the folder {path.parent} does not exist; make it first")
+    try:
+        if path.exists() and not path.is_file():  # a device or a pipe: nothing may take its place
+            path.write_bytes(content)
+        else:
+            _replace(path.resolve(), content)
+    except OSError as error:
+        raise OutputError(f"{path}: the file cannot be written ({error.strerror})") from error
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write beside a file, then put that in its place."""
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -55,8 +67,6 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             file.write(content)
         Path(temporary).chmod(0o666 & ~_umask())
         Path(temporary).replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: the file cannot be written ({error.strerror})") from error
     finally:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)

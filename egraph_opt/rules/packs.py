@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import runpy
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,11 @@ def load(path: str | Path) -> RuleSet:
     if file.suffix != ".py":
         return _of_text(file)
     names = _names(file)
-    found = [rule for value in names.values() if isinstance(value, FunctionRule | RuleSet) for rule in value]
-    found += [value for value in names.values() if isinstance(value, Rule)]
+    found = [rule for value in names.values() for rule in _held(value)]
     if not found:
-        raise RuleError(f"{path}: no rules are defined there; assign what egraph_opt.rule gives to a name")
+        raise RuleError(
+            f"{path}: no rules are defined there; assign what egraph_opt.rule gives, or a list of it, to a name"
+        )
     return _joined(RuleSet(()), found)
 
 
@@ -100,6 +101,18 @@ def _line(error: BaseException, path: str) -> int:
     """Line of a file that an error comes from."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     return (lines[-1] if lines else None) or 1
+
+
+def _held(value: Any) -> Iterator[Rule]:
+    """Rules that a name of a Python file stands for, or a list or a mapping of them does."""
+    if isinstance(value, Rule):
+        yield value
+    elif isinstance(value, FunctionRule | RuleSet):
+        yield from value
+    elif isinstance(value, list | tuple | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, Rule | FunctionRule | RuleSet):
+                yield from _held(item)
 
 
 def _items(given: Any) -> list[Any]:

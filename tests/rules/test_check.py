@@ -49,6 +49,13 @@ def test_a_word_that_nobody_knows_is_named() -> None:
     assert "shapely" in check_rule(one(text)).problem
 
 
+def test_a_function_with_a_wrong_number_of_arguments_is_named() -> None:
+    text = ';; a\n;; numerics: exact\n(rewrite (Max ?x ?y) ?x :when ((= ?n (shape ?x)) (= ?r (fill ?n))) :name "a")'
+    verdict = check_rule(one(text))
+    assert "fill takes 2 arguments, got 1" in verdict.problem
+    assert not verdict.trials
+
+
 def test_the_same_seed_finds_the_same() -> None:
     rule = one(';; a\n;; numerics: reassociate\n(rewrite (Sin (Add ?x ?y)) (Sin ?x) :name "a")')
     first, second = check_rule(rule, seed=3), check_rule(rule, seed=3)

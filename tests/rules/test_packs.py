@@ -175,7 +175,10 @@ def test_python_files_hold_rules(tmp_path: Path, capsys: pytest.CaptureFixture[s
     )
     assert main(["rules", "list", str(file)]) == 0
     assert "mine.py:3  jnp.abs(jnp.abs(x)) = jnp.abs(x)" in capsys.readouterr().out
-    file.write_text("x = 1\n")
+    listed = file.read_text().replace("twice = ", "laws = [").rstrip() + "]\ntable = {'first': laws[0], 'other': 3}\n"
+    file.write_text(listed)
+    assert [rule.name for rule in packs.load(file)] == ["twice-abs"]
+    file.write_text("x = [1, ['twice']]\n")
     assert main(["rules", "list", str(file)]) == 2
     assert "no rules are defined there" in capsys.readouterr().err
     file.write_text("1 / 0\n")

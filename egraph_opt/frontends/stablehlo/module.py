@@ -165,3 +165,19 @@ class Module:
         """Every operation of every function."""
         for function in self.functions.values():
             yield from function.body.walk()
+
+    def calls_itself(self) -> str | None:
+        """A function that calls itself, directly or not; None without one."""
+        calls = {name: {c for op in f.body.walk() for c in _callees(op)} for name, f in self.functions.items()}
+        done: set[str] = set()
+        while ready := {name for name, callees in calls.items() if name not in done and callees & calls.keys() <= done}:
+            done |= ready
+        return next((name for name in calls if name not in done), None)
+
+
+def _callees(op: Operation) -> Iterator[str]:
+    """Functions that an operation runs."""
+    for key in ("callee", "decomposition"):
+        if isinstance(name := op.attributes.get(key), str):
+            yield name
+    yield from op.attributes.get("called_computations", ())

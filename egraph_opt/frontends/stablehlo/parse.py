@@ -114,7 +114,10 @@ class _Reader:
                 functions[function.name] = function
         attributes = mlir_module.operation.attributes
         name = attributes["sym_name"].value if "sym_name" in attributes else ""
-        return Module(name, functions, entry, self.constants)
+        module = Module(name, functions, entry, self.constants)
+        if (again := module.calls_itself()) is not None:
+            raise ModelError(f"{self.origin}: function @{again} calls itself; want a module without recursion")
+        return module
 
     def _function(self, mlir_function: Any) -> Function:
         attributes = mlir_function.attributes

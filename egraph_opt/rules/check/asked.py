@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from egraph_opt.engine.attributes import Argument
 from egraph_opt.engine.compile import attribute_call
 from egraph_opt.engine.sexpr import Expr, Form
-from egraph_opt.errors import EgraphOptError
+from egraph_opt.errors import EgraphOptError, RuleError
 from egraph_opt.rules.check.profile import MisfitError
 
 REMEMBERED = 10_000
@@ -25,6 +25,9 @@ class Asked:
     Args:
         wanted: what the result must be, or the variable that it fixes; None for a guard.
         call: the call as the rule writes it.
+
+    Raises:
+        RuleError: the function takes another number of arguments.
     """
 
     __slots__ = ("_answers", "_function", "_output", "_text", "arguments", "wanted")
@@ -33,6 +36,8 @@ class Asked:
         found = attribute_call(call)
         assert found is not None
         function, self._output, arguments = found
+        if len(arguments) != len(function.arguments):
+            raise RuleError(f"{function.name} takes {len(function.arguments)} arguments, got {len(arguments)}")
         self._function, self._text, self.wanted = function.call, str(call), wanted
         self.arguments = tuple((expr, _written(expr)) for expr in arguments)
         self._answers: dict[tuple[Argument, ...], str | MisfitError] = {}

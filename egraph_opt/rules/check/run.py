@@ -110,14 +110,15 @@ def check_rule(rule: Rule, trials: int = QUICK_TRIALS, seed: int = 0) -> Verdict
         seed: of all random choices.
     """
     start = zlib.crc32(f"{seed} {rule.name}".encode())
-    run = _Run(rule, random.Random(start), np.random.default_rng(start))
+    run: _Run | None = None
     try:
+        run = _Run(rule, random.Random(start), np.random.default_rng(start))
         return run.check(trials, seed)
     except (RuleError, EngineError) as error:
         # The engine speaks of text that the author never saw; what lint says is in the words of the rule.
         faults = body_faults("rule", Form(rule.facts), Form(rule.actions), Form(()), rule.ruleset, False)
         problem = faults[0][1] if faults else f"the engine does not take it: {error}"
-        return Verdict(rule, run.tried, run.matches, problem)
+        return Verdict(rule, run.tried if run else 0, run.matches if run else 0, problem)
 
 
 class _Run:
