@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax import lax
 
 import egraph_opt
 from egraph_opt import RuleSet
@@ -226,7 +227,13 @@ closed = jnp.ones((3, 3))
         (lambda a: jnp.exp(a), lambda a: -a, {"dtypes": {"b": "bool"}}, "dtypes: there is no variable 'b'"),
         (lambda a: jnp.exp(a), lambda a: -a, {"dtypes": {"a": "real"}}, "dtypes: 'real' is no element type"),
         (lambda a: jnp.exp(a), lambda a: -a, {"dtypes": ["real"]}, "dtypes: 'real' is no element type"),
-        (lambda a: jnp.linalg.eigh(a)[1], lambda a: -a, {}, "cannot stand in a rule"),
+        (lambda a: jnp.linalg.eigh(a)[1], lambda a: -a, {}, "'eigh', an operation with several results, cannot stand"),
+        (lambda a: jnp.linalg.qr(a)[0], lambda a: -a, {}, "'qr', an operation with several results, cannot stand"),
+        (lambda a: jnp.exp(a), lambda a: lax.top_k(a, 1)[0] * a, {}, "'top_k', an operation with several results,"),
+        (lambda a: lax.fori_loop(0, 3, lambda i, c: c * 2, a), lambda a: 8 * a, {}, "a loop (scan) cannot stand"),
+        (lambda a: lax.while_loop(lambda c: c.sum() < 3, jnp.exp, a), lambda a: -a, {}, "a loop (while) cannot stand"),
+        (lambda a: lax.cond(a.sum() > 0, jnp.exp, jnp.sin, a), lambda a: -a, {}, "a branch (cond) cannot stand"),
+        (lambda a: a + jax.random.normal(jax.random.key(0), a.shape), lambda a: a, {}, "which has no op, cannot stand"),
     ],
 )
 def test_refused_at_definition(left: Any, right: Any, options: dict[str, Any], message: str) -> None:
@@ -236,3 +243,10 @@ def test_refused_at_definition(left: Any, right: Any, options: dict[str, Any], m
     assert message in text
     assert text.startswith(f"{__file__}:{left.__code__.co_firstlineno}: rule ")
     assert "\n" not in text
+
+
+def test_what_is_no_function_is_refused_at_the_place_of_the_call() -> None:
+    with pytest.raises(RuleError) as caught:
+        rule(3, lambda a: a)
+    assert str(caught.value).startswith(f"{__file__}:")
+    assert "want two functions, got int" in str(caught.value)

@@ -8,7 +8,7 @@ from typing import Any
 
 from egraph_opt.engine.words import head
 from egraph_opt.errors import RuleError
-from egraph_opt.ir import Graph
+from egraph_opt.ir import Graph, Node
 from egraph_opt.ir.attrs import format_attr
 from egraph_opt.ops import Trait, get_op
 from egraph_opt.rules.define.sizes import Sizes
@@ -27,6 +27,16 @@ class Side:
     first: Graph
     second: Graph
     sizes: Sizes
+
+    def __post_init__(self) -> None:
+        """Refuse what rules cannot speak of.
+
+        Raises:
+            RuleError: an operation has several results, is a loop or a branch, or has no op.
+        """
+        for node in self.first.nodes:
+            if (why := _unspeakable(node)) is not None:
+                raise RuleError(f"{why} cannot stand in a rule")
 
     @property
     def root(self) -> int:
@@ -105,6 +115,17 @@ class Side:
         if found is None:
             raise RuleError(f"{node.op}[{heads[0][1][0]}]: its attributes are no simple expressions of the sizes")
         return heads[0][0], found
+
+
+def _unspeakable(node: Node) -> str | None:
+    """What a node is called, if it is of a kind that no rule is about."""
+    if node.op in ("scan", "while"):
+        return f"a loop ({node.op})"
+    if node.op == "cond":
+        return "a branch (cond)"
+    if node.op == "opaque":
+        return f"the primitive {node.attr('name')!r}, which has no op,"
+    return f"{node.op!r}, an operation with several results," if len(node.types) > 1 else None
 
 
 def _real(value: Any) -> Any:

@@ -7,13 +7,18 @@ import ast
 import inspect
 import linecache
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
 def place_of(function: Callable[..., Any]) -> tuple[str, int]:
-    """File and line of a function."""
+    """File and line of a function; of what calls this package where it is no function of Python."""
     code = getattr(inspect.unwrap(function), "__code__", None)
-    return (code.co_filename, code.co_firstlineno) if code is not None else (repr(function), 0)
+    if code is not None:
+        return code.co_filename, code.co_firstlineno
+    here = str(Path(__file__).parents[2])
+    caller = next((frame for frame in inspect.stack(0) if not frame.filename.startswith(here)), None)
+    return (caller.filename, caller.lineno) if caller is not None else (repr(function), 0)
 
 
 def law_of(left: Callable[..., Any], right: Callable[..., Any], name: str) -> str:
