@@ -15,9 +15,10 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from egraph_opt.adjoint import FACTORED, MOVED, WEIGHTED, adjoint_form, factored, weights_gathered
+from egraph_opt.adjoint import FACTORED, MOVED, adjoint_form, factored
 from egraph_opt.bodies import with_bodies
 from egraph_opt.cost import CostModel, FlopCount, frozen_nodes
+from egraph_opt.early import rewritten, used_pass
 from egraph_opt.engine import ENode, Limits, RuleSet, Saturation, SaturationReport
 from egraph_opt.engine.decode import Choice, Prices, choose, decode, inherit_sources, sources_of
 from egraph_opt.engine.rule import base_name
@@ -30,7 +31,6 @@ from egraph_opt.kernels import Found, with_idioms, with_kernels
 from egraph_opt.loops import improved
 from egraph_opt.nets import merged
 from egraph_opt.normalise import normalise
-from egraph_opt.reads import folded, narrowed
 
 LOOP = ("loop",)
 """What a stage is called in which loops were written in another form alone."""
@@ -45,9 +45,6 @@ EXTRACT_SHARE = 0.02
 EXTRACT_SECONDS_PER_NODE = 2e-5
 SECOND_SHARE = 0.3
 """Extraction gets a share of the budget and time by the size of the e-graph [s]; further candidates a share of that."""
-
-SLACK = 1.25
-"""How much dearer a program may be that computes less in more parts: it gives the rules more to do."""
 
 LEAST_SHARE = 0.5
 """Share of the budget that the e-graph has at least, however long it took to make its first program."""
@@ -175,12 +172,9 @@ def search(
     """
     start = time.perf_counter()
     found = Search(graph, [])
-    graph = normalise(graph, options.numerics)
-    plain, (graph, read) = graph, _narrowed(graph, options)
-    found.note(read, plain, graph)
-    new = weights_gathered(graph, options.numerics)
-    plain, (graph, gathered) = graph, _used(graph, new, WEIGHTED, options, SLACK)
-    found.note(gathered, plain, graph)
+    graph, early, changes = rewritten(normalise(graph, options.numerics), options.numerics, options.cost)
+    for used, before, after in changes:
+        found.note(used, before, after)
     found.seconds["normalise"] = time.perf_counter() - start
     plain, (graph, looped) = graph, improved(graph, options.numerics, options.cost)
     found.note(looped or LOOP, plain, graph)
@@ -189,7 +183,7 @@ def search(
     found.note(("body",), plain, graph, searches)
     plain, (graph, again) = graph, improved(graph, options.numerics, options.cost)
     found.note(again or LOOP, plain, graph)
-    bodies += read + gathered + looped + again
+    bodies += early + looped + again
     fixed = frozenset(frozen)
     steady = frozenset(invariant)
     if not steady:  # what a loop repeats may be paid once: adjoints would move it into the trips
@@ -200,7 +194,7 @@ def search(
         bodies += moved
         if MOVED not in moved:  # what was moved met other values as they are written
             new = factored(graph, options.numerics, options.cost.node_cost)
-            plain, (graph, taken) = graph, _used(graph, new, FACTORED, options, 1.0)
+            plain, (graph, taken) = graph, used_pass(graph, new, FACTORED, options.numerics, options.cost)
             found.note(taken, plain, graph)
             bodies += taken
         spent = time.perf_counter() - start
@@ -209,14 +203,13 @@ def search(
     found.before = graph
     base = Candidate(graph, _price(graph, options.cost, fixed, steady, trips), bodies)
     found.candidates = [base]
-    if len(graph.nodes) - len(graph.inputs) <= SMALL and not any(map(pays_alone, graph.nodes)):
-        return found
-    try:
-        with _no_collection():
-            _saturate_and_extract(graph, options, found, fixed, steady, trips, bodies)
-    except (EngineError, ExtractionError) as error:
-        found.saturation.stop_reason = str(error)
-        found.notes.append(f"search ended early: {error}")
+    if len(graph.nodes) - len(graph.inputs) > SMALL or any(map(pays_alone, graph.nodes)):
+        try:
+            with _no_collection():
+                _saturate_and_extract(graph, options, found, fixed, steady, trips, bodies)
+        except (EngineError, ExtractionError) as error:
+            found.saturation.stop_reason = str(error)
+            found.notes.append(f"search ended early: {error}")
     start = time.perf_counter()
     found.candidates += _joined(found.candidates, options, fixed, steady, trips)
     found.candidates.sort(key=lambda c: c.cost)
@@ -331,29 +324,6 @@ def _price(graph: Graph, cost: CostModel, fixed: frozenset[int], steady: frozens
         return cost.graph_seconds(graph, frozen_nodes(graph, fixed) if fixed else frozenset())
     each = cost.graph_seconds(graph, frozen_nodes(graph, steady))
     return each + (cost.graph_seconds(graph) - each) / trips
-
-
-def _narrowed(graph: Graph, options: SearchOptions) -> tuple[Graph, Counter[str]]:
-    """The program without what nobody reads of its tensors, and without orders that do not matter; what was of use."""
-    used: Counter[str] = Counter()
-    for name, change in (("read-part", narrowed), ("read-fold", folded)):
-        new = change(graph, options.numerics)
-        if new is graph:
-            continue
-        new = normalise(new, options.numerics)
-        if options.cost.graph_seconds(new) <= SLACK * options.cost.graph_seconds(graph):
-            used[name] += new != graph
-            graph = new
-    return graph, +used
-
-
-def _used(graph: Graph, new: Graph, name: str, options: SearchOptions, slack: float) -> tuple[Graph, Counter[str]]:
-    """What a pass made, if it changed the program and is not too dear, with the name of the pass; else the program."""
-    if new is not graph:
-        new = normalise(new, options.numerics)
-        if new != graph and options.cost.graph_seconds(new) <= slack * options.cost.graph_seconds(graph):
-            return new, Counter((name,))
-    return graph, Counter()
 
 
 def _bodies(

@@ -39,6 +39,7 @@ class Kernel:
         times: number of runs.
         product: sizes, for a contraction.
         call: lowering, argument types and static keywords, where it runs as a registered kernel.
+        grain: share of its usual speed that a routine for CPUs reaches.
         cold: the part of the bytes that no kernel has had in hand before: inputs, and what was there beforehand [byte].
         resident: all such bytes of the whole program; what is cold comes from the cache where they fit into it [byte].
     """
@@ -55,6 +56,7 @@ class Kernel:
     times: float
     product: Product | None = None
     call: tuple[Lowering, tuple[TensorType, ...], Mapping[str, Any]] | None = None
+    grain: float = 1.0
     cold: float = 0.0
     resident: float = 0.0
 
@@ -196,10 +198,9 @@ class _Kernels:
     ) -> Kernel:
         times = math.prod(self.trips[: self.levels[number]])
         op, own = routine(self.graph.nodes[number]), self.works[number]
-        copied = own.copied
-        return Kernel(
-            kind, op, number, self.path, flops, transcendentals, nbytes + copied, copied, own.dtype, times, own.product
-        )
+        copied, total = own.copied, nbytes + own.copied
+        work = (kind, op, number, self.path, flops, transcendentals, total, copied, own.dtype, times)
+        return Kernel(*work, product=own.product, grain=own.grain)
 
     def _control(self, number: int, node: Node, found: list[Kernel]) -> None:
         """Kernels of sub-graphs: loop bodies times their trips, the dearest branch of a choice, or a share of each."""

@@ -35,8 +35,17 @@ LEAST_ELEMENTS = 1 << 18
 """On CPUs products of so few vectors with a matrix of at least so many elements take that much longer unless the matrix
 stands first, with what is summed as its last dimension (docs/decisions/neural.md)."""
 
-_ROUTINE_SPEED = {"triangular_solve": 6.0, "conv_general_dilated": 9.0, "dot_general": 15.0, "ragged_dot": 10.0}
-"""Routines that run faster than a factorisation, as multiples of its share of the peak."""
+_ROUTINE_SPEED = {
+    "triangular_solve": 6.0,
+    "conv_general_dilated": 9.0,
+    "dot_general": 15.0,
+    "ragged_dot": 10.0,
+    "reduce_window_sum": 0.15,
+    "reduce_window_max": 0.15,
+    "reduce_window_min": 0.15,
+    "shifted_window": 0.5,
+}
+"""Routines that run faster than a factorisation, or slower, as multiples of its share of the peak."""
 
 
 class Roofline:
@@ -70,7 +79,9 @@ class Roofline:
             return self._called(kernel)
         if kernel.kind in (Kind.CONTRACTION, Kind.LIBRARY, Kind.OPAQUE):
             traffic = self._traffic(kernel)
-            seconds = self._routine(kernel.kind, kernel.op, kernel.flops, traffic, kernel.dtype, kernel.product)
+            seconds = self._routine(
+                kernel.kind, kernel.op, kernel.flops, traffic, kernel.dtype, kernel.product, kernel.grain
+            )
             return device.launch_seconds + self._layout(kernel.product) * seconds + self._copy(kernel.copied)
         busy = self._arithmetic(kernel.flops, kernel.transcendentals, kernel.dtype)
         return device.launch_seconds + max(busy, self._traffic(kernel))
@@ -116,7 +127,7 @@ class Roofline:
             busy = self._arithmetic(own.flops, own.transcendentals, own.dtype)
             return self.device.launch_seconds + max(busy, nbytes / self.device.bandwidth_for(nbytes))
         traffic = nbytes / self.device.bandwidth_for(nbytes)
-        seconds = self._routine(own.kind, routine(node), own.flops, traffic, own.dtype, own.product)
+        seconds = self._routine(own.kind, routine(node), own.flops, traffic, own.dtype, own.product, own.grain)
         return self.device.launch_seconds + seconds + self._copy(own.copied)
 
     def _fused(self, node: Node, own: Work) -> float:
@@ -137,7 +148,9 @@ class Roofline:
         share = self.device.vector_rate(itemsize(dtype)) / self.device.vector_flops
         return flops / (self.device.vector_flops * share) + transcendentals / (self.device.transcendentals * share)
 
-    def _routine(self, kind: Kind, op: str, flops: float, traffic: float, dtype: str, product: Product | None) -> float:
+    def _routine(
+        self, kind: Kind, op: str, flops: float, traffic: float, dtype: str, product: Product | None, grain: float
+    ) -> float:
         """Product, library routine or unknown primitive, given the time of its traffic [s]."""
         device = self.device
         if product is not None and product.is_matvec:
@@ -148,4 +161,7 @@ class Roofline:
         if kind is Kind.OPAQUE:
             return max(flops / device.vector_rate(itemsize(dtype)), traffic)
         speed = min(1.0, device.routine_efficiency * _ROUTINE_SPEED.get(op, 1.0))
+        speed *= grain if device.kind == "cpu" else 1.0
+        if op == "conv_general_dilated":
+            return device.product_seconds + max(flops / (device.product_rate(dtype) * speed), traffic)
         return max(flops / (device.product_rate(dtype) * speed), traffic)

@@ -24,6 +24,14 @@ IN_PLACE = frozenset({"dynamic_update_slice", "scatter", "scatter-add", "scatter
 """Ops that XLA applies in place inside loops: they touch the updates only."""
 
 
+CHANNELS = 40.0
+"""Channels a group with which a grouped convolution reaches its usual speed on CPUs (docs/decisions/neural.md)."""
+
+
+TURNED = 0.7
+"""Speed of a convolution on CPUs whose channels are not its last dimension, as a share of one whose channels are."""
+
+
 class Kind(enum.Enum):
     """How XLA runs a node."""
 
@@ -76,6 +84,7 @@ class Work:
         writes: size of the results [byte].
         dtype: element type of the arithmetic.
         product: sizes, for a contraction.
+        grain: share of its usual speed that a routine for CPUs reaches on operands of these sizes.
     """
 
     kind: Kind
@@ -85,6 +94,7 @@ class Work:
     writes: float
     dtype: str
     product: Product | None = None
+    grain: float = 1.0
 
     @property
     def copied(self) -> float:
@@ -115,7 +125,20 @@ def work(node: Node, operand_types: Sequence[TensorType]) -> Work:
     size = float(sum(t.size for t in node.types))
     flops, transcendentals = _arithmetic(node, operand_types, size)
     factor = 4.0 if is_complex(dtype) else 1.0
-    return Work(kind, flops * factor, transcendentals * factor, reads, writes, dtype)
+    return Work(kind, flops * factor, transcendentals * factor, reads, writes, dtype, grain=_grain(node, operand_types))
+
+
+def _grain(node: Node, operand_types: Sequence[TensorType]) -> float:
+    """On CPUs grouped convolutions with few channels a group run element by element, and channels are made last."""
+    if node.op != "conv_general_dilated":
+        return 1.0
+    numbers = node.attr("dimension_numbers")
+    last = len(numbers.lhs_spec) - 1
+    layout = 1.0 if numbers.lhs_spec[1] == numbers.out_spec[1] == last else TURNED
+    if node.attr("feature_group_count") == 1:
+        return layout
+    channels = max(1, operand_types[1].shape[numbers.rhs_spec[1]])
+    return layout * float(min(1.0, math.pow(channels / CHANNELS, 1.5)))
 
 
 @lru_cache(maxsize=1 << 16)

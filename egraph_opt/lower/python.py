@@ -77,7 +77,9 @@ def to_python(graph: Graph, name: str = "optimized", names: Sequence[str] | None
     imports = [
         text
         for text, mark in (
+            ("import itertools", "itertools."),
             ("import math", "math."),
+            ("from collections.abc import Sequence", "Sequence["),
             ("from typing import Any", "Any"),
             ("import jax", "jax."),
             ("import jax.numpy as jnp", "jnp."),

@@ -71,6 +71,8 @@ HELPERS = (
     "tridiagonal_system",
     "circulant_product",
     "segment_sum",
+    "shifted_conv",
+    "shifted_window",
 )
 """Operations whose text calls a function of that name, which stands before the program."""
 

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Neural networks as a whole: products and convolutions that share an operand are merged, where that pays."""
+"""Neural networks as a whole: products that share an operand are merged, convolutions spelled as what is faster."""
 
+from egraph_opt.nets.convs import conv_products as conv_products
+from egraph_opt.nets.passes import CONV_PRODUCT as CONV_PRODUCT
 from egraph_opt.nets.passes import LAWS as LAWS
 from egraph_opt.nets.passes import merged as merged

@@ -13,21 +13,35 @@ from egraph_opt.cost import CostModel, frozen_nodes
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.nets.products import shared_products
+from egraph_opt.nets.shifts import shifted_windows
 from egraph_opt.nets.sums import joined_sums
 from egraph_opt.normalise import normalise
 
 Pass = Callable[[Graph, Numerics, Collection[int], CostModel], Graph | None]
 
-PASSES: dict[str, Pass] = {"join-sums": joined_sums, "join-products": shared_products}
+PASSES: dict[str, Pass] = {
+    "join-sums": joined_sums,
+    "join-products": shared_products,
+    "shift-windows": shifted_windows,
+}
 """By name: each gives a graph to weigh against the one it was given, or None."""
 
+CONV_PRODUCT = "conv-product"
+"""What reports call the pass before the search that writes convolutions as products."""
+
 LAWS = {
+    CONV_PRODUCT: "a convolution whose window holds one element, or all of them, is a product",
+    "shift-windows": "a window is a sum, or an extreme, of shifted copies",
     "join-sums": "x a + y b = [x y] [a; b]",
     "join-products": "x a, x b are parts of x [a b]",
 }
 """What each pass does, in one line."""
 
-VARIANTS = (("join-sums", "join-products"), ("join-products",))
+VARIANTS = (
+    ("shift-windows",),
+    ("shift-windows", "join-sums", "join-products"),
+    ("shift-windows", "join-products"),
+)
 """Passes that are tried together, one after the other."""
 
 

@@ -17,6 +17,7 @@ from egraph_opt.ops import linalg as _linalg  # noqa: F401
 from egraph_opt.ops import params as _params  # noqa: F401
 from egraph_opt.ops import reads as _reads  # noqa: F401
 from egraph_opt.ops import reduction as _reduction  # noqa: F401
+from egraph_opt.ops import shifted as _shifted  # noqa: F401
 from egraph_opt.ops import solves as _solves  # noqa: F401
 from egraph_opt.ops import structured as _structured  # noqa: F401
 from egraph_opt.ops.op import Example as Example
