@@ -46,6 +46,9 @@ EXTRACT_SECONDS_PER_NODE = 2e-5
 SECOND_SHARE = 0.3
 """Extraction gets a share of the budget and time by the size of the e-graph [s]; further candidates a share of that."""
 
+MERGED = 2
+"""Candidates of which variants with merged products are made."""
+
 LEAST_SHARE = 0.5
 """Share of the budget that the e-graph has at least, however long it took to make its first program."""
 
@@ -224,7 +227,7 @@ def _joined(
     if options.cost.name == "flops":  # what is merged is as much arithmetic as before
         return
     price = functools.partial(_price, cost=options.cost, fixed=fixed, steady=steady, trips=trips)
-    for candidate in candidates:
+    for candidate in sorted(candidates, key=lambda c: c.cost)[:MERGED]:
         graph, used = merged(candidate.graph, options.numerics, fixed or steady, options.cost, price)
         if used and all(graph != other.graph for other in candidates):
             stage = Stage(used, candidate.graph, graph)

@@ -21,6 +21,7 @@ from egraph_opt.ir.numerics import Numerics
 from egraph_opt.lower import lower_graph
 from egraph_opt.lower.python import to_python
 from egraph_opt.nets.convs import conv_products
+from egraph_opt.nets.kernel_sums import conv_sums
 from egraph_opt.nets.shifts import shifted_windows
 from egraph_opt.normalise import normalise
 
@@ -218,3 +219,57 @@ def test_convolutions_of_one_input_are_one_product() -> None:
     result = egraph_opt.optimize(inception, frozen=("kernels",), measure=False).plan(*args)
     specs = [n for n in result.after.nodes if n.op == "einsum" and len(n.operands) == 2]
     assert len(specs) == 1
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_sums_of_convolutions_are_one(seed: int) -> None:
+    """Kernels of several sizes over one input, where their windows stand on the same places; one kernel on several."""
+    rng = np.random.default_rng(seed)
+    numbers = LAYOUTS[seed % 2]
+    stride, hole = int(rng.integers(1, 3)), int(rng.integers(1, 3))
+    x = [np.moveaxis(rng.integers(-4, 5, (2, 4, 9, 8)), 1, -1 if seed % 2 else 1).astype("int32") for _ in range(2)]
+    sizes = [(1, 1), (3, 3), (3, 1), (1, 5)]
+    shapes = [(*k, 4, 6) if seed % 2 else (6, 4, *k) for k in (sizes[int(rng.integers(4))] for _ in range(3))]
+    kernels = [rng.integers(-4, 5, shape).astype("int32") for shape in shapes]
+
+    def one(x: Any, w: Any) -> Any:
+        taps = w.shape[:2] if seed % 2 else w.shape[2:]
+        padding = [((k - 1) * hole // 2, (k - 1) * hole - (k - 1) * hole // 2) for k in taps]
+        return lax.conv_general_dilated(
+            x, w, (stride, stride), padding, rhs_dilation=(hole, hole), dimension_numbers=numbers
+        )
+
+    def program(x: Any, y: Any, a: Any, b: Any, c: Any) -> Any:
+        return one(x, a) + one(x, b) + 3 + one(x, c), one(x, a) * one(y, b) - one(y, b), one(x, c + 1) + one(y, c + 1)
+
+    args = (*x, *kernels)
+    graph = graph_of(program, args)
+    new = normalise(conv_sums(graph, Numerics.REASSOCIATE, ROOFLINE))
+    before, after = (g.op_counts()["conv_general_dilated"] for g in (graph, new))
+    assert after < before
+    agree(graph, new, args)
+
+
+def test_sums_of_convolutions_whose_windows_differ_stay() -> None:
+    """Windows with holes, a place apart: no kernel with the same holes holds the taps of both."""
+
+    def program(x: Any, a: Any, b: Any) -> Any:
+        paddings = ([(2, 2), (2, 2)], [(1, 3), (2, 2)])
+        first, second = (
+            lax.conv_general_dilated(x, w, (1, 1), padding, rhs_dilation=(2, 2), dimension_numbers=LAYOUTS[0])
+            for w, padding in zip((a, b), paddings, strict=True)
+        )
+        return first + second
+
+    args = (array(1, 8, 12, 12), array(8, 8, 3, 3), array(8, 8, 3, 3, seed=1))
+    graph = graph_of(program, args)
+    assert conv_sums(graph, Numerics.REASSOCIATE, ROOFLINE) is graph
+
+
+def test_a_branch_of_one_element_goes_into_its_neighbour() -> None:
+    """RepVGG's blocks: three by three, one by one, and the search sees one convolution."""
+    args = (array(1, 16, 20, 20), array(16, 16, 3, 3), array(16, 16, 1, 1))
+    result = egraph_opt.optimize(lambda x, a, b: jax.nn.relu(conv(x, a) + conv(x, b)), measure=False).plan(*args)
+    assert result.report.rules_fired["conv-sum"] == 1
+    assert result.report.flops_after < result.report.flops_before
+    assert result.after.op_counts()["conv_general_dilated"] == 1

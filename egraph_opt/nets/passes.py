@@ -7,7 +7,8 @@ of nodes at once, so it is a pass over the program that the search chose, not a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
 from egraph_opt.cost import CostModel, frozen_nodes
 from egraph_opt.ir import Graph
@@ -26,10 +27,11 @@ PASSES: dict[str, Pass] = {
 }
 """By name: each gives a graph to weigh against the one it was given, or None."""
 
-CONV_PRODUCT = "conv-product"
-"""What reports call the pass before the search that writes convolutions as products."""
+CONV_SUM, CONV_PRODUCT = "conv-sum", "conv-product"
+"""What reports call the passes before the search: sums of convolutions as one, convolutions as products."""
 
 LAWS = {
+    CONV_SUM: "conv(x, a) + conv(x, b) = conv(x, a + b), conv(x, a) + conv(y, a) = conv(x + y, a)",
     CONV_PRODUCT: "a convolution whose window holds one element, or all of them, is a product",
     "shift-windows": "a window is a sum, or an extreme, of shifted copies",
     "join-sums": "x a + y b = [x y] [a; b]",
@@ -37,12 +39,16 @@ LAWS = {
 }
 """What each pass does, in one line."""
 
-VARIANTS = (
-    ("shift-windows",),
-    ("shift-windows", "join-sums", "join-products"),
-    ("shift-windows", "join-products"),
-)
-"""Passes that are tried together, one after the other."""
+VARIANTS = (("join-sums", "join-products"), ("join-products",))
+"""Passes that are tried together, one after the other, on what the windows became."""
+
+
+class Variant(NamedTuple):
+    """A program equal to the one given: its price [s], and the passes that made it."""
+
+    seconds: float
+    graph: Graph
+    used: tuple[str, ...]
 
 
 def merged(
@@ -57,16 +63,31 @@ def merged(
         cost: prices of parts of programs.
         price: of a whole program.
     """
-    best: tuple[float, Graph] = (price(graph), graph)
-    used: tuple[str, ...] = ()
-    for variant in VARIANTS:
-        found, names = graph, list[str]()
-        for name in variant:
-            free = frozen_nodes(found, fixed) if fixed else frozenset[int]()
-            new = PASSES[name](found, numerics, free, cost)
-            if new is not None:
-                found = normalise(new, numerics)
-                names.append(name)
-        if names and (seconds := price(found)) < best[0]:
-            best, used = (seconds, found), tuple(names)
-    return best[1], used
+    best = start = _tried(Variant(price(graph), graph, ()), ("shift-windows",), numerics, fixed, cost, price)
+    for names in VARIANTS:
+        variant = _tried(start, names, numerics, fixed, cost, price)
+        if variant.seconds < best.seconds:
+            best = variant
+    return best.graph, best.used
+
+
+def _tried(
+    variant: Variant,
+    names: Sequence[str],
+    numerics: Numerics,
+    fixed: Collection[int],
+    cost: CostModel,
+    price: Callable[[Graph], float],
+) -> Variant:
+    """A variant after some more passes, if it is cheaper then."""
+    graph, used = variant.graph, [*variant.used]
+    for name in names:
+        free = frozen_nodes(graph, fixed) if fixed else frozenset[int]()
+        new = PASSES[name](graph, numerics, free, cost)
+        if new is not None:
+            graph = normalise(new, numerics)
+            used.append(name)
+    if len(used) == len(variant.used):
+        return variant
+    changed = Variant(price(graph), graph, tuple(used))
+    return changed if changed.seconds < variant.seconds else variant
