@@ -20,6 +20,7 @@ from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.lower import lower_graph
 from egraph_opt.lower.python import to_python
+from egraph_opt.nets.conv_operands import conv_operands, transposition
 from egraph_opt.nets.convs import conv_products
 from egraph_opt.nets.kernel_sums import conv_sums
 from egraph_opt.nets.shifts import shifted_windows
@@ -273,3 +274,40 @@ def test_a_branch_of_one_element_goes_into_its_neighbour() -> None:
     assert result.report.rules_fired["conv-sum"] == 1
     assert result.report.flops_after < result.report.flops_before
     assert result.after.op_counts()["conv_general_dilated"] == 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_pads_and_transposes_go_into_convolutions(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    batch = int(rng.integers(1, 3))
+    x = rng.integers(-4, 5, (7, 6, batch, 4)).astype("int32")
+    w = rng.integers(-4, 5, (4, 3, 2, 5)).astype("int32")
+    pads = [(0, 0), (0, 0), *[(int(a), int(b)) for a, b in rng.integers(0, 3, (2, 2))]]
+    order = [int(n) for n in rng.permutation(4)]
+
+    def program(x: Any, w: Any) -> Any:
+        if seed % 2:
+            y = jnp.pad(x.transpose(2, 3, 0, 1), pads)
+        else:
+            y = jnp.pad(x, [*pads[2:], *pads[:2]]).transpose(2, 3, 0, 1)
+        y = lax.conv_general_dilated(y, w.transpose(3, 0, 1, 2), (2, 1), "VALID", dimension_numbers=LAYOUTS[0])
+        return y.transpose(order) * 3
+
+    graph = graph_of(program, (x, w))
+    new = normalise(conv_operands(graph, Numerics.REASSOCIATE))
+    agree(graph, new, (x, w))
+    kinds = [n.op for n in new.nodes]
+    assert "pad" not in kinds
+    turned = [n for n in new.nodes if (axes := transposition(n)) is not None and list(axes) != sorted(axes)]
+    assert turned == []
+
+
+def test_pads_of_other_values_and_of_channels_stay() -> None:
+    def program(x: Any, w: Any) -> Any:
+        first = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=2.0)
+        second = jnp.pad(x[:, :3], ((0, 0), (0, 1), (1, 1), (1, 1)))
+        return lax.conv_general_dilated(first, w, (1, 1), "SAME") + lax.conv_general_dilated(second, w, (1, 1), "SAME")
+
+    args = (array(2, 4, 6, 6), array(5, 4, 3, 3))
+    graph = graph_of(program, args)
+    assert conv_operands(graph, Numerics.REASSOCIATE) is graph

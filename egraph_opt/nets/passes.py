@@ -27,10 +27,11 @@ PASSES: dict[str, Pass] = {
 }
 """By name: each gives a graph to weigh against the one it was given, or None."""
 
-CONV_SUM, CONV_PRODUCT = "conv-sum", "conv-product"
-"""What reports call the passes before the search: sums of convolutions as one, convolutions as products."""
+CONV_OPERANDS, CONV_SUM, CONV_PRODUCT = "conv-operands", "conv-sum", "conv-product"
+"""What reports call the passes before the search."""
 
 LAWS = {
+    CONV_OPERANDS: "a convolution pads by itself, in any order of dimensions",
     CONV_SUM: "conv(x, a) + conv(x, b) = conv(x, a + b), conv(x, a) + conv(y, a) = conv(x + y, a)",
     CONV_PRODUCT: "a convolution whose window holds one element, or all of them, is a product",
     "shift-windows": "a window is a sum, or an extreme, of shifted copies",
