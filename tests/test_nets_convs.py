@@ -79,7 +79,7 @@ def drawn(
     return lax.conv_general_dilated, args, options
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("dtype", ["float64", "int32"])
 def test_convolutions_that_are_products(seed: int, dtype: str) -> None:
     rng = np.random.default_rng(seed)
@@ -96,7 +96,7 @@ def test_convolutions_that_are_products(seed: int, dtype: str) -> None:
     agree(graph, new, args)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_convolutions_by_shifted_copies(seed: int) -> None:
     rng = np.random.default_rng(seed)
     conv, args, options = drawn(rng, rng.integers(1, 4, 2).tolist(), [1, 2, 3, 4][seed % 4])
@@ -115,14 +115,14 @@ def test_convolutions_by_shifted_copies(seed: int) -> None:
         agree(graph, normalise(new), args)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_windows_by_shifted_copies(seed: int) -> None:
     rng = np.random.default_rng(seed)
     start, join = [(0.0, lax.add), (-np.inf, lax.max), (np.inf, lax.min)][seed % 3]
     sizes, strides, holes = (tuple(int(n) for n in rng.integers(1, 4, 3)) for _ in range(3))
     padding = [(int(a), int(b)) for a, b in rng.integers(0, 3, (3, 2))]
     x = rng.normal(size=(9, 10, 8))
-    if seed > 3:
+    if seed == 1:
         x[2, 3, 4] = np.nan
 
     def program(x: Any) -> Any:
@@ -222,7 +222,7 @@ def test_convolutions_of_one_input_are_one_product() -> None:
     assert len(specs) == 1
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(4))
 def test_sums_of_convolutions_are_one(seed: int) -> None:
     """Kernels of several sizes over one input, where their windows stand on the same places; one kernel on several."""
     rng = np.random.default_rng(seed)
@@ -276,7 +276,7 @@ def test_a_branch_of_one_element_goes_into_its_neighbour() -> None:
     assert result.after.op_counts()["conv_general_dilated"] == 1
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(4))
 def test_pads_and_transposes_go_into_convolutions(seed: int) -> None:
     rng = np.random.default_rng(seed)
     batch = int(rng.integers(1, 3))
