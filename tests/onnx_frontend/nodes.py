@@ -70,7 +70,8 @@ class Case:
     def model(self) -> OnnxModel:
         """The node as a function; inputs that shape the result are constants, as exporters make them."""
         proto = self.proto()
-        constant = [(name, x) for name, x in self.feeds.items() if x.dtype == np.int64 and x.size <= 16 and x.ndim <= 1]
+        kinds = "if" if self.op in ("Resize", "Upsample", "MelWeightMatrix") else "i"
+        constant = [(n, x) for n, x in self.feeds.items() if x.dtype.kind in kinds and x.size <= 16 and x.ndim <= 1]
         for name, x in constant:
             proto.graph.initializer.append(onnx.numpy_helper.from_array(x, name))
         return OnnxModel(program_of(proto, Path("one.onnx")), Path("one.onnx"))

@@ -116,30 +116,49 @@ def _bias(node: Node, q: Array, k: Array, mask: Array | None, lengths: Array | N
     queries, keys = q.shape[2], k.shape[2]
     low, high = node.attr("left_window_size", -1), node.attr("right_window_size", -1)
     allowed: Any = None
-    # how far a key lies behind the query: [s,t], or [b,1,s,t] where it differs between the elements of a batch
-    behind = np.arange(queries)[:, None] - np.arange(keys) + offset
-    for wanted, condition in (
-        (bool(node.attr("is_causal", 0)), behind >= 0),
-        (low >= 0, behind <= low),
-        (high >= 0, -behind <= high),
-    ):
-        if wanted:
-            allowed = condition if allowed is None else allowed & condition
+    causal = bool(node.attr("is_causal", 0))
+    if causal or low >= 0 or high >= 0:
+        # how far a key lies behind the query: [s,t], or [b,1,s,t] where it differs between the elements of a batch
+        behind = _count(queries)[:, None] - _count(keys) + offset
+        for wanted, condition in ((causal, behind >= 0), (low >= 0, behind <= low), (high >= 0, -behind <= high)):
+            if wanted:
+                allowed = condition if allowed is None else allowed & condition
     if lengths is not None:
-        present = np.arange(keys) < lengths.reshape(-1, 1, 1, 1)
+        present = _count(keys) < lengths.reshape(-1, 1, 1, 1)
         allowed = present if allowed is None else allowed & present
-    if mask is not None:
+    if mask is not None and mask.shape[-1] not in (1, keys):
         missing = keys - mask.shape[-1]
         if missing > 0:  # keys that the mask does not speak of are not seen
             fill = False if mask.dtype == np.bool_ else np.asarray(-np.inf, mask.dtype)
             mask = jnp.pad(mask, [(0, 0)] * (mask.ndim - 1) + [(0, missing)], constant_values=fill)
-        if mask.dtype == np.bool_:
-            allowed, mask = mask if allowed is None else allowed & mask, None
+    if mask is not None and mask.dtype == np.bool_:
+        allowed, mask = mask if allowed is None else allowed & mask, None
     xp = np if isinstance(allowed, np.ndarray) else jnp
     if allowed is None:
         return mask
     hiding = xp.where(allowed, np.zeros((), q.dtype), np.asarray(-np.inf, q.dtype))
     return hiding if mask is None else mask + hiding
+
+
+@operator("FlexAttention", domain="ai.onnx.preview")
+def _flex_attention(node: Node, q: Array, k: Array, v: Array) -> Array:
+    if any(x.ndim != 4 for x in (q, k, v)) or q.shape[1] % k.shape[1] or k.shape[:3] != v.shape[:3]:
+        raise node.fault(f"got Q {list(q.shape)}, K {list(k.shape)}, V {list(v.shape)}, which do not fit")
+    code = node.attr("softmax_precision")
+    wide = element_type(code, node.where) if code else np.promote_types(q.dtype, np.float32)
+    scale = node.attr("scale") or 1 / np.sqrt(q.shape[3])
+    scores = _grouped(q.astype(wide), k.astype(wide), "bghsd,bgtd->bghst") * np.asarray(scale, wide)
+    if node.attr("score_mod") is not None:
+        (scores,) = node.body("score_mod")(scores)
+    weights = _softmax(scores, jnp.isneginf(jnp.max(scores, axis=-1, keepdims=True)))
+    if node.attr("prob_mod") is not None:
+        (weights,) = node.body("prob_mod")(weights)
+    return _grouped(weights.astype(v.dtype), v, "bghst,bgte->bghse")
+
+
+def _count(size: Any) -> Array:
+    """0, 1 ... below a size that may be a symbol."""
+    return np.arange(size) if isinstance(size, int) else jnp.arange(size)
 
 
 @operator("RotaryEmbedding", since=23)

@@ -5,6 +5,8 @@ from egraph_opt.frontends.onnx import activations as activations
 from egraph_opt.frontends.onnx import attention as attention
 from egraph_opt.frontends.onnx import bits as bits
 from egraph_opt.frontends.onnx import casts as casts
+from egraph_opt.frontends.onnx import contrib as contrib
+from egraph_opt.frontends.onnx import contrib_quantized as contrib_quantized
 from egraph_opt.frontends.onnx import control as control
 from egraph_opt.frontends.onnx import conv as conv
 from egraph_opt.frontends.onnx import detection as detection

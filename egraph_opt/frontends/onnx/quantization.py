@@ -80,10 +80,11 @@ def quantized(node: Node, x: Array, scale: Array, zero: Array | None, axis: int)
 
 def rounded(ratio: Array, shift: Array | None, dtype: Any) -> Array:
     """The nearest integers of a type, after a shift; halves go to even ones, what is beyond the limits to them."""
-    ratio = lax.round(ratio, lax.RoundingMethod.TO_NEAREST_EVEN)
     low, high = limits(dtype)
-    if ratio.dtype.itemsize < 4:
-        ratio = ratio.astype(np.float32)
+    if ratio.dtype.itemsize < 4:  # rounded to its own precision first, which a compiler would skip
+        info = ml_dtypes.finfo(ratio.dtype)  # type: ignore[no-untyped-call]
+        ratio = lax.reduce_precision(ratio, info.nexp, info.nmant).astype(np.float32)
+    ratio = lax.round(ratio, lax.RoundingMethod.TO_NEAREST_EVEN)
     if shift is not None:
         ratio = ratio + shift.astype(ratio.dtype)
     return narrowed(jnp.clip(ratio, np.asarray(low, ratio.dtype), np.asarray(high, ratio.dtype)), dtype)

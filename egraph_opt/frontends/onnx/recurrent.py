@@ -173,17 +173,22 @@ def _project(x: Array, w: Array, b: Array | None, width: int, bias_apart: bool) 
 
 def _run(way: Direction, step: Step, lengths: Array | None) -> tuple[tuple[Array, ...], Array]:
     """Final states and the hidden state of each step; behind a sequence's end its state stays, its output is zero."""
-    times = np.arange(way.projected.shape[0], dtype=np.int32)
+    if lengths is None:
+
+        def simple(states: tuple[Array, ...], x: Array) -> tuple[tuple[Array, ...], Array]:
+            new = step(way, x, states)
+            return new, new[0]
+
+        return lax.scan(simple, way.states, way.projected, reverse=way.reverse)
 
     def body(states: tuple[Array, ...], at: tuple[Array, Array]) -> tuple[tuple[Array, ...], Array]:
         x, time = at
         new = step(way, x, states)
-        if lengths is None:
-            return new, new[0]
         inside = (time < lengths)[:, None]
         kept = tuple(jnp.where(inside, now, old) for now, old in zip(new, states, strict=True))
         return kept, jnp.where(inside, new[0], _number(new[0], 0))
 
+    times = jnp.arange(way.projected.shape[0], dtype=np.int32)
     return lax.scan(body, way.states, (way.projected, times), reverse=way.reverse)
 
 

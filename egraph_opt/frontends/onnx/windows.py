@@ -42,6 +42,8 @@ class Windows:
 
     def counts(self, sizes: Sequence[int], count_pads: bool) -> np.ndarray:
         """How many elements of the input each window holds; its pads too where they count."""
+        if not any(self.extra) and (count_pads or not np.any(self.pads)):
+            return np.asarray(np.prod(self.kernel, dtype=np.int64))
         counts = np.ones((), np.int64)
         for axis, size in enumerate(sizes):
             low, high = self.pads[axis]
@@ -99,10 +101,9 @@ def windows(node: Node, sizes: Sequence[int], kernel: Sequence[int] | None = Non
     pads = _pads(node, sizes, spans, strides)
     extra = [0] * count
     for axis, (size, (low, high), span, stride) in enumerate(zip(sizes, pads, spans, strides, strict=True)):
-        if size + low + high < span:
+        if isinstance(size, int) and size + low + high < span:
             raise node.fault(f"a window spans {span} elements, but axis {axis + 2} has {size} and {low + high} pads")
-        rest = (size + low + high - span) % stride
-        if node.attr("ceil_mode", 0) and rest:
+        if node.attr("ceil_mode", 0) and (rest := (size + low + high - span) % stride):
             starts = (size + low + high - span) // stride * stride + stride
             if starts < size + low:  # a window that would start in the pads is none
                 extra[axis] = stride - rest
