@@ -75,8 +75,10 @@ def _resize(node: Node, x: Array, roi: Array | None, scales: Array | None = None
         if region.size != 2 * len(which):
             raise node.fault(f"roi has {region.size} numbers; want {2 * len(which)}")
         for place, axis in enumerate(which):
-            start, end = float(region[place]), float(region[len(which) + place])
-            axes[axis] = Axis(axes[axis].size, axes[axis].wanted, axes[axis].scale, (start, end))
+            ends = float(region[place]), float(region[len(which) + place])
+            if axis in axes or ends != (0.0, 1.0):
+                whole = axes.get(axis, Axis(x.shape[axis], x.shape[axis], 1.0))
+                axes[axis] = Axis(whole.size, whole.wanted, whole.scale, ends)
     return _resized(node, x, axes, {})
 
 
@@ -87,6 +89,8 @@ def _axes_of_scales(node: Node, x: Array, scales: Sequence[float], which: Sequen
     for axis, scale in zip(which, scales, strict=True):
         if scale <= 0:
             raise node.fault(f"got the scales {list(scales)}; want positive ones")
+        if scale == 1:  # its size may be a symbol
+            continue
         # in single precision, as the standard infers the shape: 0.7f * 10 is 7
         axes[axis] = Axis(x.shape[axis], int(np.floor(np.float32(scale) * np.float32(x.shape[axis]))), scale)
     return axes
