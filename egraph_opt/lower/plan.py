@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 from jax import lax
 
@@ -19,7 +20,7 @@ from egraph_opt.ir.attrs import thaw
 from egraph_opt.ir.spec import canonical
 from egraph_opt.ir.spec_algebra import compose_product
 from egraph_opt.ir.walk import topological
-from egraph_opt.ops import get_op
+from egraph_opt.ops import Trait, get_op
 
 _NARROW = {"float32": ("bfloat16", "float16", "float8"), "int32": ("int8",)}
 
@@ -42,6 +43,9 @@ class Step:
     operands: tuple[int, ...]
     kwargs: dict[str, Any] = field(default_factory=dict)
 
+
+LOOP_NODES = 2
+"""So many additions and multiplications before a sum run as a loop of their own."""
 
 Run = Callable[[Graph], Callable[[Sequence[Any]], list[Any]]]
 
@@ -99,7 +103,36 @@ def _einsum_step(graph: Graph, number: int, uses: Sequence[int], precision: str 
     kwargs: dict[str, Any] = {"spec": spec, "precision": precision}
     if any(graph.nodes[q].type.dtype != node.type.dtype for q in operands):
         kwargs["accumulate"] = np.dtype(node.type.dtype)
+    if Spec.parse(spec).summed and jax.default_backend() == "cpu" and is_computed(graph, operands):
+        kwargs["computed"] = True
     return Step(number, node, get_op("einsum").lower, operands, kwargs)
+
+
+def is_computed(graph: Graph, operands: Sequence[int]) -> bool:
+    """Whether the operands are made by elementwise work that is worth a loop of its own.
+
+    One function like ``tanh`` is, and so are several additions and multiplications.
+    """
+    size = max(graph.nodes[q].type.size for q in operands)
+    seen: set[int] = set()
+    stack = list(operands)
+    while stack and len(seen) < LOOP_NODES:
+        number = stack.pop()
+        node = graph.nodes[number]
+        if number in seen or len(node.types) != 1 or node.type.size < size or node.op in ("input", "constant"):
+            continue
+        op = get_op(node.op)
+        if node.op == "einsum":
+            spec = Spec.parse(node.attr("spec"))
+            if spec.summed or (len(spec.inputs) == 1 and spec.scale == 1):
+                continue
+        elif node.op != "add" and Trait.ELEMENTWISE not in op.traits:
+            continue
+        elif op.transcendentals:
+            return True
+        seen.add(number)
+        stack.extend(node.operands)
+    return len(seen) >= LOOP_NODES
 
 
 def einsum_call(graph: Graph, node: Node, uses: Sequence[int]) -> tuple[str, tuple[int, ...]]:

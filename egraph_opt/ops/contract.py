@@ -21,7 +21,9 @@ from egraph_opt.ir.spec import Scale
 NARROW_FLOATS = ("bfloat16", "float16", "float8", "float4")
 
 
-def lower_einsum(*operands: Any, spec: str, precision: Any = None, accumulate: Any = None) -> Any:
+def lower_einsum(
+    *operands: Any, spec: str, precision: Any = None, accumulate: Any = None, computed: bool = False
+) -> Any:
     """The einsum of one or two arrays.
 
     Args:
@@ -29,10 +31,11 @@ def lower_einsum(*operands: Any, spec: str, precision: Any = None, accumulate: A
         spec: text of the spec.
         precision: of the matrix product.
         accumulate: wider element type of the sum of products and of the result (two operands only).
+        computed: what is summed is made by elementwise work that has to run as one loop: see ``_total``.
     """
     parsed = Spec.parse(spec)
     if len(operands) == 1:
-        return _one(operands[0], parsed)
+        return _one(operands[0], parsed, computed)
     if not parsed.is_pure:
         return _impure(operands, parsed, precision)
     x, y = operands
@@ -41,11 +44,11 @@ def lower_einsum(*operands: Any, spec: str, precision: Any = None, accumulate: A
     if not contracted:
         return lax.mul(_align(x, first, parsed), _align(y, second, parsed))
     if set(first) == set(second):
-        return _inner(x, y, parsed, accumulate)
+        return _inner(x, y, parsed, accumulate, computed)
     return _dot(x, y, parsed, contracted, precision, accumulate)
 
 
-def _inner(x: Any, y: Any, spec: Spec, accumulate: Any) -> Any:
+def _inner(x: Any, y: Any, spec: Spec, accumulate: Any, computed: bool) -> Any:
     """Inner products: a sum of products is as fast as ``dot_general`` and fuses with what makes the operands.
 
     On a GPU it also keeps the full precision of the element type, which a matrix product may not.
@@ -55,7 +58,7 @@ def _inner(x: Any, y: Any, spec: Spec, accumulate: Any) -> Any:
     wide = accumulate or (np.float32 if str(narrow).startswith(NARROW_FLOATS) else narrow)
     x, y = (z if z.dtype == wide else lax.convert_element_type(z, wide) for z in (x, y))
     product = lax.mul(x, _permute(y, second, first))
-    total = lax.reduce_sum(product, tuple(place for place, c in enumerate(first) if c not in spec.output))
+    total = _total(product, tuple(place for place, c in enumerate(first) if c not in spec.output), computed)
     kept = "".join(c for c in first if c in spec.output)
     total = _permute(total, kept, spec.output)
     return total if accumulate or wide == narrow else lax.convert_element_type(total, narrow)
@@ -105,12 +108,12 @@ def _impure(operands: tuple[Any, ...], spec: Spec, precision: Any) -> Any:
     return _one(core, Spec.parse(pure.post)) if pure.post else core
 
 
-def _one(x: Any, spec: Spec) -> Any:
+def _one(x: Any, spec: Spec, computed: bool = False) -> Any:
     word, output = spec.inputs[0], spec.output
     x, word = _read_diagonals(x, word)
     kept = "".join(c for c in word if c in output)
     if kept != word:
-        x = _sum(x, tuple(place for place, c in enumerate(word) if c not in output))
+        x = _sum(x, tuple(place for place, c in enumerate(word) if c not in output), computed)
     order = "".join(c for c in dict.fromkeys(output) if c in kept)
     x = _scaled(_permute(x, kept, order), spec.scale)
     if order == output:
@@ -139,12 +142,29 @@ def _read_diagonals(x: Any, word: str) -> tuple[Any, str]:
     return x, word
 
 
-def _sum(x: Any, axes: tuple[int, ...]) -> Any:
+def _sum(x: Any, axes: tuple[int, ...], computed: bool = False) -> Any:
     """Sum in the element type; the 16-bit floats and narrower are accumulated in float32, as XLA's products are."""
     dtype = x.dtype
     if str(dtype).startswith(NARROW_FLOATS):
         return lax.convert_element_type(lax.reduce_sum(lax.convert_element_type(x, np.float32), axes), dtype)
-    return lax.reduce_sum(x, axes)
+    return _total(x, axes, computed)
+
+
+def _total(x: Any, axes: tuple[int, ...], computed: bool) -> Any:
+    """A sum over axes, as a product with ones where that keeps the work before it in one loop.
+
+    XLA:CPU draws elementwise work into the kernel of a sum and runs it there operation by operation, after storing all
+    constants and broadcasts that it reads. It does not draw it into a product of a matrix and a vector.
+    """
+    rows = tuple(range(x.ndim - len(axes)))
+    if not computed or x.dtype not in (np.float32, np.float64) or x.ndim < 2:
+        return lax.reduce_sum(x, axes)
+    if not rows:
+        return lax.reduce_sum(_total(x, (x.ndim - 1,), computed), tuple(range(x.ndim - 1)))
+    if x.ndim > 2 and axes != tuple(range(len(rows), x.ndim)):
+        return lax.reduce_sum(x, axes)
+    ones = lax.full([x.shape[axis] for axis in axes], 1, x.dtype)
+    return lax.dot_general(x, ones, ((axes, tuple(range(len(axes)))), ((), ())), precision=lax.Precision.HIGHEST)
 
 
 def _scaled(x: Any, scale: Scale) -> Any:
