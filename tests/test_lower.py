@@ -342,7 +342,7 @@ SPELLINGS = [
     ("ab,ab->a;2,3", ["mul", "reduce_sum"]),
     ("ab->ba;2,3", ["transpose"]),
     ("ab->b;2,3", ["reduce_sum"]),
-    ("aa->a;3", ["reshape", "slice"]),
+    ("aa->a;3", ["iota", "gather"]),
     ("baa->ba;2,3", ["reshape", "slice"]),
     ("a->ba;2,3", ["broadcast_in_dim"]),
     ("ab->ab;2,3|-1.0", ["neg"]),
