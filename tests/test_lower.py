@@ -343,7 +343,7 @@ SPELLINGS = [
     ("ab->ba;2,3", ["transpose"]),
     ("ab->b;2,3", ["reduce_sum"]),
     ("aa->a;3", ["iota", "gather"]),
-    ("baa->ba;2,3", ["reshape", "slice"]),
+    ("baa->ba;2,3", ["iota", "gather"]),
     ("a->ba;2,3", ["broadcast_in_dim"]),
     ("ab->ab;2,3|-1.0", ["neg"]),
     ("ab->ab;2,3|2.0", ["mul"]),
