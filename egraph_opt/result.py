@@ -215,14 +215,14 @@ class Result:
             return
         if path.suffix.lower() not in (".jaxexport", ".stablehlo", ".mlir"):
             raise OutputError(f"{path}: suffix {path.suffix!r}; want .jaxexport, .stablehlo, .mlir, .onnx or .py")
-        args, kwargs = self.convention.structs()
 
         def program(*args: Any, **kwargs: Any) -> Any:
             return self.traceable(self.held, args, kwargs)
 
         program.__name__ = self.report.name or "optimized"
         function = self.convention.function
-        with self.convention.precision():
+        with self.convention.precision():  # outside of it the types of 64-bit arguments would be narrowed
+            args, kwargs = self.convention.structs()
             save(program, args, path, like=function if isinstance(function, LoadedModel) else None, kwargs=kwargs)
 
     @cached_property

@@ -89,3 +89,12 @@ def test_records_under_other_names(tmp_path):
     records = read_recorded(tmp_path / "a.npz", model)
     assert [x.tolist() for x in records.args] == [x.tolist() for x in inputs.values()]
     assert records.outputs[0].tolist() == outputs["output"].tolist()
+
+
+def test_optimised_and_saved(tmp_path):
+    model = egraph_opt.load(FOLDER / "lstm.onnx")  # takes 64-bit integers
+    records = read_recorded(FOLDER / "lstm.npz", model)
+    result = egraph_opt.optimize(model, measure=False, verify=False, budget=0.5).plan(*records.args)
+    result.save(tmp_path / "faster.jaxexport")
+    saved = egraph_opt.load(tmp_path / "faster.jaxexport")
+    assert max(records.differences(saved).values()) < TOLERANCE
