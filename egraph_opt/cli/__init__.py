@@ -7,6 +7,7 @@ and what to do.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -31,7 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EgraphOptError as error:
         return _fail(str(error))
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written")
+        status = _fail("interrupted; nothing was written")
+        if arguments is None:
+            _leave(status)
+        return status
     except MemoryError:
         return _fail("out of memory; give a smaller model or a smaller --budget")
     except jax.errors.JaxRuntimeError as error:
@@ -45,3 +49,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _fail(text: str, status: int = 2) -> int:
     sys.stderr.write(f"egraph-opt: {' '.join(text.split())}\n")
     return status
+
+
+def _leave(status: int) -> None:
+    """End the process at once: what XLA still computes in its threads may crash while Python takes itself apart."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(status)
