@@ -83,7 +83,7 @@ class Dims:
             self._unite_all(own, operands[0])
         elif node.op == "reshape":
             self._reshape(node, own, operands[0], fixed)
-        else:
+        elif node.op != "input":
             fixed.update(own)
             fixed.update(d for dims in operands for d in dims)
 

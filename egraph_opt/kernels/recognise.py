@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
 from egraph_opt.ir import Graph
+from egraph_opt.kernels.attention import ATTENTION
+from egraph_opt.kernels.attention_find import find_attention
 from egraph_opt.kernels.found import Found, found_of
 from egraph_opt.kernels.match import Layout, Match, match
 from egraph_opt.kernels.record import Kernel, Static, all_kernels, frozen
@@ -48,6 +50,10 @@ def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: fl
     users = _users(graph)
     found: list[Found] = []
     covered: set[int] = set()
+    if ATTENTION in wanted:
+        wanted.remove(ATTENTION)
+        found += find_attention(graph, known)
+        covered |= {n for one in found for n in one.inside}
     for root in reversed(range(len(graph.nodes))):
         here = [k for k in wanted if needs(k) <= reach[root] and (k.lowerings or root not in covered)]
         if root in known or not graph.nodes[root].operands or not here:
@@ -59,7 +65,7 @@ def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: fl
         found += [one for one in ones if one.kernel.lowerings or one is named]
         if named is not None:
             covered |= {n for n in named.inside if users[n] <= named.inside | {named.root}}
-    return found[::-1]
+    return sorted(found, key=lambda one: one.root)
 
 
 def needs(kernel: Kernel) -> frozenset[str]:

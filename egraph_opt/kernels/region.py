@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from egraph_opt.cost.work import moves_only
 from egraph_opt.ir import Builder, Graph, Node, Spec
 from egraph_opt.ops import Trait, get_op
 
@@ -93,7 +92,7 @@ def cuts(graph: Graph, root: int, known: frozenset[int], most: int) -> Iterator[
     stuck: set[int] = set()
     for _ in range(MOST_STEPS):
         open_ = frontier - stuck
-        spread = [n for n in open_ if _is_spread(graph.nodes[n])]
+        spread = [n for n in open_ if is_spread(graph.nodes[n])]
         if not open_:
             return
         number = max(spread or open_)
@@ -102,7 +101,7 @@ def cuts(graph: Graph, root: int, known: frozenset[int], most: int) -> Iterator[
             continue
         frontier.discard(number)
         frontier.update(q for q in graph.nodes[number].operands if q not in known)
-        if 0 < len(frontier) <= most and not any(_is_spread(graph.nodes[n]) for n in frontier):
+        if 0 < len(frontier) <= most and not any(is_spread(graph.nodes[n]) for n in frontier):
             yield tuple(sorted(frontier))
 
 
@@ -115,11 +114,12 @@ def can_open(node: Node) -> bool:
     return Trait.EXPENSIVE not in get_op(node.op).traits
 
 
-def _is_spread(node: Node) -> bool:
-    """A plain broadcast."""
-    if node.op != "einsum" or len(node.operands) != 1 or not moves_only(node.attr("spec")):
+def is_spread(node: Node) -> bool:
+    """A broadcast, be it of a multiple."""
+    if node.op != "einsum" or len(node.operands) != 1:
         return False
-    return bool(Spec.parse(node.attr("spec")).broadcast)
+    spec = Spec.parse(node.attr("spec"))
+    return spec.is_copy and bool(spec.broadcast)
 
 
 FAMILIES = {
