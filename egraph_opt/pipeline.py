@@ -7,22 +7,27 @@ wrong beyond the error gate and never slower beyond measurement noise.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Any
 
 import jax
 
 from egraph_opt.calling import Convention, precision_of
+from egraph_opt.candidates import add_blocked, add_kernels, varied
 from egraph_opt.capture import Captured, capture
 from egraph_opt.cost import CostModel, cost_model, count_graph, frozen_nodes
+from egraph_opt.cost.peak import PeakMemory
 from egraph_opt.frontends import LoadedModel
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.kernels import told
 from egraph_opt.lower import lower_graph
 from egraph_opt.measure import race
+from egraph_opt.memory import smallest
 from egraph_opt.notes import frozen_notes
 from egraph_opt.options import Options
 from egraph_opt.report import Report, duration, quantity
@@ -102,6 +107,7 @@ def _plan(
     seconds_capture = clock.lap()
     platform = jax.default_backend()
     cost = cost_model(options.cost, platform)
+    goal = PeakMemory(cost) if options.objective == "memory" else cost
     report = Report(
         name=getattr(function, "__name__", "").strip("<>") or "program",
         device=device_name(),
@@ -111,12 +117,17 @@ def _plan(
     )
     progress("searching")
     found = search(
-        captured.graph, SearchOptions(options.active_rules(), options.numerics, options.budget, cost), frozen
+        captured.graph, SearchOptions(options.active_rules(), options.numerics, options.budget, goal), frozen
     )
+    free = functools.partial(_whole_price, cost=goal, frozen=frozen)
+    add_kernels(found, options.numerics, options.budget, free)
+    if goal is not cost:
+        add_blocked(found, options.numerics, goal)
     report.seconds_saturate = found.seconds["saturate"] + found.seconds["bodies"]
     report.seconds_extract = found.seconds["extract"] + found.seconds["decode"] + found.seconds["normalise"]
     clock.lap()
-    chosen, report.improved = _decide(captured, found, frozen, options, cost, report, clock, progress)
+    chosen, report.improved = _decide(captured, found, frozen, options, goal, report, clock, progress)
+    chosen = replace(chosen, cost=cost.graph_seconds(chosen.graph, _free(chosen.graph, frozen)))
     _describe(report, captured, chosen, frozen, cost, found)
     report.notes += frozen_notes(convention, chosen.graph)
     report.seconds_total = clock.total()
@@ -138,7 +149,7 @@ def _decide(
     simplified = captured.saved_products > 0 or _prepares_work(captured.graph, frozen)
     better = [c for c in found.candidates if c.cost < original.cost and (simplified or c.graph != original.graph)]
     better = [c for c in better if c.cost <= NEAR * better[0].cost]
-    better = better[: MEASURED_CANDIDATES if len(captured.graph) < LARGE else 1]
+    better = varied(better)[: MEASURED_CANDIDATES if len(captured.graph) < LARGE else 1]
     functions = [lower_graph(c.graph, captured.tracebacks) for c in better]
     report.seconds_lower = clock.lap()
     if not better:
@@ -199,6 +210,11 @@ def _keep_original(report: Report) -> None:
     report.paired_speedup = None if report.seconds_before is None else 1.0
 
 
+def _whole_price(graph: Graph, cost: CostModel, frozen: Sequence[int]) -> float:
+    """Price of a program whose work on frozen inputs is done beforehand."""
+    return cost.graph_seconds(graph, _free(graph, frozen))
+
+
 def _prepares_work(graph: Graph, frozen: Sequence[int]) -> bool:
     """Whether the program computes something from its frozen inputs alone, which the original does on every call."""
     return any(graph.nodes[number].operands for number in _free(graph, frozen))
@@ -221,20 +237,16 @@ def _race(
     report: Report,
     progress: Progress,
 ) -> _Contender | None:
-    """The fastest contender, or None for the original."""
+    """The contender that serves the objective best, or None for the original."""
+    if isinstance(cost, PeakMemory):
+        return _smallest(captured, contenders, inputs, frozen, cost, options, report, progress)
     best = contenders[0]
-    reason = _not_timed(captured, original, options, cost)
+    reason = _not_timed(captured, original.cost, options, cost)
     if reason:
         report.decision = f"the cheapest program by the cost model; not timed: {reason}"
         return best
     progress("timing")
-    args = list(inputs)
-    count = len(args)
-    functions: list[Callable[..., Any]] = [lambda *leaves: captured.original(*leaves[:count])]
-    for contender in contenders:
-        function, prepared = _timed_form(contender, inputs, frozen, len(args))
-        functions.append(function)
-        args += prepared
+    functions, args = _forms(captured, contenders, inputs, frozen)
     outcome = race(functions, args, MEASURE_SECONDS)
     index = outcome.index
     measured, place_kept = outcome.pair()
@@ -254,6 +266,51 @@ def _race(
                 f" (original {duration(times[0])})"
             )
     return contenders[index - 1] if index else None
+
+
+def _smallest(
+    captured: Captured,
+    contenders: Sequence[_Contender],
+    inputs: Sequence[Any],
+    frozen: Sequence[int],
+    cost: PeakMemory,
+    options: Options,
+    report: Report,
+    progress: Progress,
+) -> _Contender | None:
+    """The contender that holds least while it runs, or None for the original."""
+    progress("compiling")
+    functions, args = _forms(captured, contenders, inputs, frozen)
+    graphs = [captured.graph, *(contender.candidate.graph for contender in contenders)]
+    seconds = [cost.seconds.graph_seconds(graph) for graph in graphs]
+    found = smallest(functions, args, seconds)
+    report.temporary_before, report.temporary_after = found.sizes[0], found.sizes[found.index]
+    report.decision = f"{'the original' if found.index == 0 else 'the optimised program'}: {found.why}"
+    for place, (contender, size) in enumerate(zip(contenders, found.sizes[1:], strict=True), 1):
+        if place != found.index and size is not None:
+            held = quantity(size, "B")
+            report.rejected.append(f"predicted {_price(contender.candidate.cost, cost)}: holds {held}")
+    if not found.index:
+        return None
+    if not _not_timed(captured, seconds[0], options, cost.seconds):
+        progress("timing")
+        timings = race([functions[0], functions[found.index]], args, MEASURE_SECONDS / 3).first.timings
+        report.seconds_before, report.seconds_after = (t.loop_seconds or t.seconds for t in timings)
+    return contenders[found.index - 1]
+
+
+def _forms(
+    captured: Captured, contenders: Sequence[_Contender], inputs: Sequence[Any], frozen: Sequence[int]
+) -> tuple[list[Callable[..., Any]], list[Any]]:
+    """The original and the contenders as they run on every call, and the arguments that all of them take."""
+    args = list(inputs)
+    count = len(args)
+    functions: list[Callable[..., Any]] = [lambda *leaves: captured.original(*leaves[:count])]
+    for contender in contenders:
+        function, prepared = _timed_form(contender, inputs, frozen, len(args))
+        functions.append(function)
+        args += prepared
+    return functions, args
 
 
 def _timed_form(
@@ -278,14 +335,14 @@ def _timed_form(
     return function, prepared
 
 
-def _not_timed(captured: Captured, original: Candidate, options: Options, cost: CostModel) -> str:
+def _not_timed(captured: Captured, seconds: float, options: Options, cost: CostModel) -> str:
     """Why programs are not timed; "" when they are."""
     if options.measure is False:
         return "measure=False"
     if captured.graph.effects:
         return "the program has side effects"
-    if options.measure == "auto" and cost.name != "flops" and original.cost > LONGEST_RUN:
-        return f"one run is predicted to take {duration(original.cost)}; give measure=True"
+    if options.measure == "auto" and cost.name != "flops" and seconds > LONGEST_RUN:
+        return f"one run is predicted to take {duration(seconds)}; give measure=True"
     return ""
 
 
@@ -298,7 +355,9 @@ def _given(captured: Captured) -> list[Any]:
 
 
 def _price(value: float, cost: CostModel) -> str:
-    return f"{value:.3g} flop" if cost.name == "flops" else duration(value)
+    if cost.name in ("flops", "memory"):
+        return quantity(value, "flop" if cost.name == "flops" else "B")
+    return duration(value)
 
 
 def _free(graph: Graph, frozen: Sequence[int]) -> frozenset[int]:
@@ -325,6 +384,7 @@ def _describe(
     report.stop_reason = found.saturation.stop_reason
     report.enodes = found.saturation.nodes
     report.notes += found.notes
+    report.idioms = told(found.idioms, chosen.graph if report.improved else before, Numerics.parse(report.numerics))
     if found.extraction is not None:
         report.extraction_cost = found.extraction.cost
         report.extraction_gap = found.extraction.gap

@@ -33,6 +33,9 @@ class Report:
         noise: relative difference between two halves of the original's own samples, or None.
         predicted_before: run time by the cost model [s, or the model's own unit].
         predicted_after: of the chosen program.
+        temporary_before: what the original holds beside arguments and results, by XLA, or None when not asked [byte].
+        temporary_after: of the chosen program.
+        idioms: what was recognised, and how it runs.
         error_before: relative error of the original against float64, or None when not checked.
         error_after: of the chosen program, or None.
         verified: whether the chosen program was compared with the original.
@@ -73,6 +76,9 @@ class Report:
     noise: float | None = None
     predicted_before: float = 0.0
     predicted_after: float = 0.0
+    temporary_before: float | None = None
+    temporary_after: float | None = None
+    idioms: list[str] = field(default_factory=list)
     error_before: float | None = None
     error_after: float | None = None
     verified: bool = False
@@ -143,6 +149,9 @@ class Report:
         ]  # fmt: skip
         gain = "" if self.speedup is None else ratio(self.speedup, 1.0)
         rows.append(("time", duration(self.seconds_before), duration(self.seconds_after), gain))
+        if self.temporary_before is not None and self.temporary_after is not None:
+            before, after = self.temporary_before, self.temporary_after
+            rows.append(("temporary memory", quantity(before, "B"), quantity(after, "B"), ratio(before, after)))
         if self.verified:
             rows.append(("error vs float64", _small(self.error_before), _small(self.error_after), ""))
         return rows
@@ -156,6 +165,7 @@ class Report:
             lines.append(f"  {row[0].ljust(widths[0])}  {'  '.join(cells)}".rstrip())
         lines.append(f"  decision: {self.decision}")
         lines += [f"  not chosen: {text}" for text in self.rejected]
+        lines += [f"  idiom: {text}" for text in self.idioms]
         if self.rules_fired:
             fired = ", ".join(f"{name} x{n}" for name, n in self.fired())
             lines.append(f"  rules in the chosen program: {fired}")

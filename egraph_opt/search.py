@@ -27,7 +27,7 @@ from egraph_opt.extract import EXTRACTORS, Extraction, Table, extract
 from egraph_opt.ir import Builder, Graph
 from egraph_opt.ir.matrix_forms import pays_alone
 from egraph_opt.ir.numerics import Numerics
-from egraph_opt.kernels import Found, with_idioms, with_kernels
+from egraph_opt.kernels import Found, with_idioms
 from egraph_opt.loops import improved
 from egraph_opt.nets import merged
 from egraph_opt.normalise import normalise
@@ -298,7 +298,6 @@ def _saturate_and_extract(
             sources = inherit_sources(lines, roots, choice.enodes)
             program = decode(graph, choice, saturation.encoder, options.numerics, sources)
             program = normalise(program, options.numerics)
-            program = with_kernels(program, options.numerics, options.budget, priced)
             if program not in seen:
                 seen.add(program)
                 makers = [why.get(e) or joined.get(c) for c, e in choice.enodes.items()]

@@ -47,6 +47,9 @@ class Listener(Protocol):
     def sum(self, sums: Sums, number: int, tree: int) -> None:
         """A sum is written another way."""
 
+    def same(self, number: int, other: int) -> None:
+        """Two loaded numbers are known to be equal."""
+
     def done(self) -> bool:
         """Whether enough is known."""
 
@@ -62,10 +65,13 @@ class RecordedSaturation(Saturation):
         numerics: Numerics,
         frozen: Collection[int],
         listener: Listener,
+        equal: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._listener = listener
+        self._is_grown = False
         self._known: set[Value] = set()
-        super().__init__(graph, rules, limits, None, numerics, frozen)
+        super().__init__(graph, rules, limits, None, numerics, frozen, equal=equal)
+        self._is_grown = True
         self._logged = [rule for rule in self.rules if any(a[0] == "union" for a in rule.actions)]
         self._sorts = [sorts(rule, self.constructors) for rule in self._logged]
         stages = dict.fromkeys(rule.ruleset for rule in self.rules)
@@ -134,8 +140,11 @@ class RecordedSaturation(Saturation):
             text = str(rest.pop(0)) if self.constructors[name].has_text else ""
             self._listener.node(int(number), name, text, [int(q) for q in rest])
         super()._load(tables, unions)
-        for number, tree in unions:
-            self._listener.sum(self.sums, number, tree)
+        for number, other in unions:
+            if self._is_grown:
+                self._listener.sum(self.sums, number, other)
+            else:
+                self._listener.same(number, other)
 
     def _enough(self, snapshot: Any) -> str:
         return "explained" if self._listener.done() else super()._enough(snapshot)

@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 import jax
 
-from egraph_opt import adjoint, loops, nets, reads
+from egraph_opt import adjoint, kernels, loops, memory, nets, reads
 from egraph_opt.cost import cost_model, count_node
 from egraph_opt.engine import Rule
 from egraph_opt.explain.congruence import Congruence
@@ -29,7 +29,9 @@ LAWS = {
     "body": "the body of a loop or branch is replaced by an equal one",
     "loop": "loops and branches are written in another form",
     **adjoint.SCALING_LAWS,
+    **kernels.LAWS,
     **loops.LAWS,
+    **memory.LAWS,
     **nets.LAWS,
     **reads.LAWS,
 }

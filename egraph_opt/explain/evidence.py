@@ -20,6 +20,7 @@ from egraph_opt.ir import Node
 from egraph_opt.ir.reshapes import parse_shape
 from egraph_opt.ir.spec import Scale, Spec, identity
 from egraph_opt.ir.spec_algebra import inverse
+from egraph_opt.kernels import IDIOM
 from egraph_opt.ops import get_op
 
 Binding = int | str
@@ -108,6 +109,10 @@ class Evidence:
             if left is not None and right is not None and self.classes.find(left) != self.classes.find(right):
                 instance.note_conditions()
                 self.add(Equation("rule", left, right, rule, dict(instance.used)))
+
+    def same(self, number: int, other: int) -> None:
+        """Two loaded numbers are known to be equal: an idiom, and what a kernel makes of it."""
+        self.add(Equation("pass", self._term[number], self._term[other], passes=(IDIOM,)))
 
     def sum(self, sums: Sums, number: int, tree: int) -> None:
         """A sum is written another way: its reading equals its terms in order, and those, as products, the tree."""

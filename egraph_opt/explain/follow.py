@@ -23,6 +23,7 @@ from egraph_opt.explain.pairing import follow_nodes, follow_pass
 from egraph_opt.explain.terms import graphs_of
 from egraph_opt.ir import Graph, Node
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.kernels import with_idioms
 from egraph_opt.search import Search, Stage
 
 BODY = ("body",)
@@ -111,8 +112,9 @@ def follow_e_graph(search: Search, after: Graph, evidence: Evidence, effort: Eff
         return "it is no program of the search"
     grown = len(search.saturation.growth) - (search.saturation.stop_reason != "iterations")
     limits = Limits(seconds=effort.seconds, nodes=ANY_SIZE, iterations=grown)
+    both, equal, _ = with_idioms(graph, effort.numerics)
     try:
-        saturation = RecordedSaturation(graph, effort.rules, limits, effort.numerics, frozen, evidence)
+        saturation = RecordedSaturation(both, effort.rules, limits, effort.numerics, frozen, evidence, equal)
         try:
             _decoded(graph, choice, saturation.encoder, evidence, effort.numerics)
             saturation.run()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from egraph_opt import adjoint, loops, nets, reads
+from egraph_opt import adjoint, kernels, loops, memory, nets, reads
 from egraph_opt.cost import count_node
 from egraph_opt.engine import RuleSet
 from egraph_opt.ir import Graph
@@ -14,7 +14,7 @@ from egraph_opt.result import Result
 
 MAX_LINES = 12
 
-LAWS = {**adjoint.LAWS, **adjoint.SCALING_LAWS, **loops.LAWS, **nets.LAWS, **reads.LAWS}
+LAWS = {**adjoint.LAWS, **adjoint.SCALING_LAWS, **kernels.LAWS, **loops.LAWS, **memory.LAWS, **nets.LAWS, **reads.LAWS}
 """What the passes around the search do."""
 
 

@@ -10,6 +10,10 @@ from egraph_opt.kernels.record import Kernel as Kernel
 from egraph_opt.kernels.record import all_kernels as all_kernels
 from egraph_opt.kernels.register import register_kernel as register_kernel
 from egraph_opt.kernels.register import unregister_kernel as unregister_kernel
+from egraph_opt.kernels.told import has_kernels as has_kernels
+from egraph_opt.kernels.told import told as told
+from egraph_opt.kernels.use import IDIOM as IDIOM
+from egraph_opt.kernels.use import LAWS as LAWS
 from egraph_opt.kernels.use import counted as counted
 from egraph_opt.kernels.use import with_idioms as with_idioms
 from egraph_opt.kernels.use import with_kernels as with_kernels

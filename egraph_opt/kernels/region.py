@@ -106,11 +106,12 @@ def cuts(graph: Graph, root: int, known: frozenset[int], most: int) -> Iterator[
 
 
 def can_open(node: Node) -> bool:
-    """Whether a piece may go through the node: no product that sums, no routine, no control flow."""
+    """Whether a piece may go through the node: no matrix product, no routine, no control flow."""
     if node.op in ("input", "opaque", "result") or node.op in BARRIERS or len(node.types) != 1:
         return False
     if node.op == "einsum":
-        return len(node.operands) == 1 or not Spec.parse(node.attr("spec")).summed
+        spec = Spec.parse(node.attr("spec"))
+        return len(node.operands) == 1 or not spec.summed or set(spec.inputs[0]) == set(spec.inputs[1])
     return Trait.EXPENSIVE not in get_op(node.op).traits
 
 

@@ -7,6 +7,7 @@ a scale that has moved out of a product; they are put in where that makes it che
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -17,13 +18,19 @@ from egraph_opt.kernels.found import Found, beside, replaced
 from egraph_opt.kernels.recognise import recognise
 from egraph_opt.ops.kernel import KERNEL, Lowering
 
+IDIOM = "idiom"
+LAWS = {IDIOM: "a recognised idiom is run by a kernel that computes the same"}
+"""What a kernel in the place of an idiom counts as among the rules, and what it says."""
+
 SHARE = 0.15
 """Share of the search's time that recognition may take."""
 
 Price = Callable[[Graph], float]
 
 
-def with_idioms(graph: Graph, numerics: Numerics, seconds: float) -> tuple[Graph, list[tuple[int, int]], list[Found]]:
+def with_idioms(
+    graph: Graph, numerics: Numerics, seconds: float = math.inf
+) -> tuple[Graph, list[tuple[int, int]], list[Found]]:
     """The program with kernels behind its own nodes, pairs of equal nodes, and what was recognised.
 
     Args:
