@@ -9,6 +9,8 @@ import jax
 
 from egraph_opt.cost import CostModel, cost_model, count_graph, count_node
 from egraph_opt.ir import Graph
+from egraph_opt.kernels import counted, recognise
+from egraph_opt.normalise import normalise
 from egraph_opt.report import duration, quantity
 
 MAX_ROWS = 12
@@ -35,6 +37,8 @@ def inspect_graph(graph: Graph, name: str, cost: CostModel | None = None) -> str
         counts.update(sub.op_counts())
     del counts["input"]
     lines += [f"  {count:6} {op}" for op, count in counts.most_common(MAX_ROWS)]
+    idioms = counted([one for g in (graph, *graph.subgraphs()) for one in recognise(normalise(g))])
+    lines += ["idioms", *(f"  {text}" for text in idioms)] if idioms else []
     lines.append("dearest nodes, each priced alone")
     priced = [
         (cost.node_cost(node, [graph.nodes[q].types[0] for q in node.operands]), number)

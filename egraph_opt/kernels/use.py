@@ -22,7 +22,7 @@ IDIOM = "idiom"
 LAWS = {IDIOM: "a recognised idiom is run by a kernel that computes the same"}
 """What a kernel in the place of an idiom counts as among the rules, and what it says."""
 
-SHARE = 0.15
+SHARE = 0.3
 """Share of the search's time that recognition may take."""
 
 Price = Callable[[Graph], float]
