@@ -15,6 +15,7 @@ from egraph_opt.explain.partial_match import Facts, Match, constructors_of, inst
 from egraph_opt.explain.replay import Replay
 from egraph_opt.explain.summary import rules_of
 from egraph_opt.explain.verdict import WhyNot
+from egraph_opt.explain.why_not_kernel import why_not_kernel
 from egraph_opt.explain.why_not_program import why_not_program
 from egraph_opt.ir import Graph
 from egraph_opt.result import Result
@@ -28,12 +29,14 @@ def why_not(result: Result, question: str | Graph | Callable[..., Any]) -> WhyNo
 
     Args:
         result: of planning.
-        question: name of a rule; a Graph; or a JAX function of the same arguments.
+        question: name of a rule or of a kernel; a Graph; or a JAX function of the same arguments.
 
     Raises:
         ArgumentError: the program does not take the same arguments or does not return the same types.
     """
-    return _why_not_rule(result, question) if isinstance(question, str) else why_not_program(result, question)
+    if not isinstance(question, str):
+        return why_not_program(result, question)
+    return why_not_kernel(result, question) or _why_not_rule(result, question)
 
 
 def _why_not_rule(result: Result, name: str) -> WhyNot:

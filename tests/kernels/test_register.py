@@ -277,3 +277,13 @@ def test_a_cost_that_is_no_time_is_refused() -> None:
     register(cost=lambda x, gain: float("nan"))
     with pytest.raises(KernelError, match="its cost is nan; want seconds"):
         kernels_in(spelled_otherwise, *arguments())
+
+
+def test_why_a_kernel_does_not_run() -> None:
+    register(when=lambda x, gain: x.shape[-1] % 8 == 0)
+    run = egraph_opt.optimize(spelled_otherwise, measure=False, verify=False)
+    used, unfit = (run.plan(*arguments(n)).why_not(NAME) for n in (32, 30))
+    assert (used.verdict, unfit.verdict) == ("used", "condition")
+    assert "the conditions of registered fail" in str(unfit)
+    other = egraph_opt.optimize(lambda x: jnp.tanh(x) @ x, measure=False, verify=False)
+    assert other.plan(jnp.eye(4)).why_not(NAME).verdict == "absent"
