@@ -38,7 +38,8 @@ def frozen_notes(convention: Convention, chosen: Graph) -> list[str]:
         ]
     if convention.holds_weights:
         once = _work_on(chosen, convention.frozen_positions)
-        return [f"work on the model's weights is done once and not counted: {quantity(once, 'flop')}"] if once >= 1 else []
+        text = f"work on the model's weights is done once and not counted: {quantity(once, 'flop')}"
+        return [text] if once >= 1 else []
     model = convention.function
     if isinstance(model, LoadedModel) and model.frozen_argnums:
         names = ", ".join(f"arg{n}" for n in model.frozen_argnums)
