@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test deep lint types fmt rules rules-deep bench build clean
+.PHONY: help demo test deep lint types fmt rules rules-deep conformance bench build clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -49,6 +49,10 @@ rules: .venv/.stamp-export ## check that the rule files are well formed and soun
 rules-deep: .venv/.stamp-export ## check every rule on 2000 random instances (half an hour or so)
 	@echo "rules-deep: checking rules/ with 2000 instances each"
 	@$(BIN)/egraph-opt rules check rules --trials 2000 --jobs $(WORKERS)
+
+conformance: .venv/.stamp-test ## run the ONNX standard's own tests of backends and write docs/onnx-conformance.md (minutes)
+	@echo "conformance: running the standard's tests"
+	@$(BIN)/python -m egraph_opt.frontends.onnx.conformance --jobs $(WORKERS) --write docs/onnx-conformance.md
 
 bench: .venv/.stamp-test ## run a quick benchmark into out/bench.jsonl; ARGS="algebra" or other names choose
 	@echo "bench: running the benchmarks; the numbers go to out/bench.jsonl"
