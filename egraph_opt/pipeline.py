@@ -10,8 +10,7 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import median
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -19,6 +18,7 @@ import jax
 from egraph_opt.calling import Convention, precision_of
 from egraph_opt.candidates import add_blocked, add_kernels, varied
 from egraph_opt.capture import Captured, capture
+from egraph_opt.contest import Contender, Progress, best_of, price_text
 from egraph_opt.cost import CostModel, cost_model, count_graph, frozen_nodes
 from egraph_opt.cost.peak import PeakMemory
 from egraph_opt.frontends import LoadedModel
@@ -26,40 +26,21 @@ from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.kernels import told
 from egraph_opt.lower import lower_graph
-from egraph_opt.measure import race
-from egraph_opt.memory import smallest
 from egraph_opt.notes import frozen_notes
 from egraph_opt.options import Options
-from egraph_opt.report import Report, duration, quantity
+from egraph_opt.report import Report, quantity
 from egraph_opt.result import Result
 from egraph_opt.search import Candidate, Search, SearchOptions, search
-from egraph_opt.split import split
 from egraph_opt.verify import Verdict, Verifier, is_guarded, sample_inputs
-
-Progress = Callable[[str], None]
 
 SECONDS_PER_FLOP = 2e-11
 """What a product that only the original makes is taken to cost when programs are preselected [s/flop]."""
-
-LONGEST_RUN = 20.0
-"""Programs predicted to run longer than this are not timed under ``measure="auto"`` [s]."""
-
-MEASURE_SECONDS = 3.0
-"""Time for the timed runs of all programs together, compilation not counted [s]."""
 
 MEASURED_CANDIDATES = 2
 LARGE = 2_000
 NEAR = 1.5
 """How many candidates are verified and timed at most: one of programs with so many nodes, which take long to compile;
 and none whose predicted time is that much above the best one's."""
-
-
-@dataclass(eq=False, slots=True)
-class _Contender:
-    """A candidate and how it is run."""
-
-    candidate: Candidate
-    function: Callable[[Sequence[Any]], list[Any]] = field(repr=False)
 
 
 def plan(
@@ -156,11 +137,11 @@ def _decide(
         report.decision = "the original: the search found nothing cheaper"
         return original, False
     inputs = sample_inputs(captured.graph, options.seed, given=_given(captured))
-    contenders = [_Contender(c, f) for c, f in zip(better, functions, strict=True)]
+    contenders = [Contender(c, f) for c, f in zip(better, functions, strict=True)]
     verifier: Verifier | None = None
     refused: list[str] = []
     while contenders:  # timed first: most programs that are no faster need not be compiled in float64, too
-        winner = _race(captured, contenders, inputs, frozen, original, options, cost, report, progress)
+        winner = best_of(captured, contenders, inputs, frozen, original, options, cost, report, progress)
         report.seconds_measure += clock.lap()
         report.rejected = refused + report.rejected
         if winner is None:
@@ -174,7 +155,7 @@ def _decide(
         if verdict.ok:
             _note_verdict(report, verdict)
             return winner.candidate, True
-        refused.append(f"predicted {_price(winner.candidate.cost, cost)}: {verdict.reason}")
+        refused.append(f"predicted {price_text(winner.candidate.cost, cost)}: {verdict.reason}")
         report.rejected = list(refused)
         contenders.remove(winner)
     _keep_original(report)
@@ -226,138 +207,12 @@ def _price_as_written(captured: Captured, cost: CostModel) -> float:
     return price + captured.saved_products * (1.0 if cost.name == "flops" else SECONDS_PER_FLOP)
 
 
-def _race(
-    captured: Captured,
-    contenders: Sequence[_Contender],
-    inputs: Sequence[Any],
-    frozen: Sequence[int],
-    original: Candidate,
-    options: Options,
-    cost: CostModel,
-    report: Report,
-    progress: Progress,
-) -> _Contender | None:
-    """The contender that serves the objective best, or None for the original."""
-    if isinstance(cost, PeakMemory):
-        return _smallest(captured, contenders, inputs, frozen, cost, options, report, progress)
-    best = contenders[0]
-    reason = _not_timed(captured, original.cost, options, cost)
-    if reason:
-        report.decision = f"the cheapest program by the cost model; not timed: {reason}"
-        return best
-    progress("timing")
-    functions, args = _forms(captured, contenders, inputs, frozen)
-    outcome = race(functions, args, MEASURE_SECONDS)
-    index = outcome.index
-    measured, place_kept = outcome.pair()
-    times = [timing.loop_seconds or timing.seconds for timing in outcome.first.timings]
-    kept = measured.timings[0], measured.timings[place_kept]
-    report.noise = measured.loop_noise if measured.in_loop else measured.noise
-    report.seconds_before, report.seconds_after = (t.loop_seconds or t.seconds for t in kept)
-    pairs = zip(*(t.loop_samples or t.samples for t in kept), strict=True)
-    report.paired_speedup = median(before / max(after, 1e-12) for before, after in pairs)
-    report.seconds_compile = tuple(timing.compile_seconds for timing in outcome.first.timings)
-    report.rejected = []
-    report.decision = f"{'the original' if index == 0 else 'the optimised program'}: {outcome.why}"
-    for place, contender in enumerate(contenders, 1):
-        if place != index:
-            report.rejected.append(
-                f"predicted {_price(contender.candidate.cost, cost)}: took {duration(times[place])}"
-                f" (original {duration(times[0])})"
-            )
-    return contenders[index - 1] if index else None
-
-
-def _smallest(
-    captured: Captured,
-    contenders: Sequence[_Contender],
-    inputs: Sequence[Any],
-    frozen: Sequence[int],
-    cost: PeakMemory,
-    options: Options,
-    report: Report,
-    progress: Progress,
-) -> _Contender | None:
-    """The contender that holds least while it runs, or None for the original."""
-    progress("compiling")
-    functions, args = _forms(captured, contenders, inputs, frozen)
-    graphs = [captured.graph, *(contender.candidate.graph for contender in contenders)]
-    seconds = [cost.seconds.graph_seconds(graph) for graph in graphs]
-    found = smallest(functions, args, seconds)
-    report.temporary_before, report.temporary_after = found.sizes[0], found.sizes[found.index]
-    report.decision = f"{'the original' if found.index == 0 else 'the optimised program'}: {found.why}"
-    for place, (contender, size) in enumerate(zip(contenders, found.sizes[1:], strict=True), 1):
-        if place != found.index and size is not None:
-            held = quantity(size, "B")
-            report.rejected.append(f"predicted {_price(contender.candidate.cost, cost)}: holds {held}")
-    if not found.index:
-        return None
-    if not _not_timed(captured, seconds[0], options, cost.seconds):
-        progress("timing")
-        timings = race([functions[0], functions[found.index]], args, MEASURE_SECONDS / 3).first.timings
-        report.seconds_before, report.seconds_after = (t.loop_seconds or t.seconds for t in timings)
-    return contenders[found.index - 1]
-
-
-def _forms(
-    captured: Captured, contenders: Sequence[_Contender], inputs: Sequence[Any], frozen: Sequence[int]
-) -> tuple[list[Callable[..., Any]], list[Any]]:
-    """The original and the contenders as they run on every call, and the arguments that all of them take."""
-    args = list(inputs)
-    count = len(args)
-    functions: list[Callable[..., Any]] = [lambda *leaves: captured.original(*leaves[:count])]
-    for contender in contenders:
-        function, prepared = _timed_form(contender, inputs, frozen, len(args))
-        functions.append(function)
-        args += prepared
-    return functions, args
-
-
-def _timed_form(
-    contender: _Contender, inputs: Sequence[Any], frozen: Sequence[int], place: int
-) -> tuple[Callable[..., Any], list[Any]]:
-    """What runs on every call, without the work that is done once, and the values that work gives.
-
-    The function takes the inputs and all prepared values of the race; its own stand from ``place`` on.
-    """
-    count = len(inputs)
-    if not frozen:
-        return (lambda *leaves: contender.function(leaves[:count])), []
-    parts = split(contender.candidate.graph, frozen)
-    prepared = jax.jit(lower_graph(parts.prepare))([inputs[p] for p in parts.frozen])
-    held = set(parts.frozen)
-    run = lower_graph(parts.run)
-
-    def function(*leaves: Any) -> list[Any]:
-        rest = [leaf for position, leaf in enumerate(leaves[:count]) if position not in held]
-        return run([*rest, *leaves[place : place + len(prepared)]])
-
-    return function, prepared
-
-
-def _not_timed(captured: Captured, seconds: float, options: Options, cost: CostModel) -> str:
-    """Why programs are not timed; "" when they are."""
-    if options.measure is False:
-        return "measure=False"
-    if captured.graph.effects:
-        return "the program has side effects"
-    if options.measure == "auto" and cost.name != "flops" and seconds > LONGEST_RUN:
-        return f"one run is predicted to take {duration(seconds)}; give measure=True"
-    return ""
-
-
 def _given(captured: Captured) -> list[Any]:
     """Leaves that the caller gave as arrays, None for those given as types."""
     return [
         None if isinstance(leaf, jax.ShapeDtypeStruct | jax.core.Tracer) else leaf
         for leaf in (*captured.arguments.leaves, *captured.constants)
     ]
-
-
-def _price(value: float, cost: CostModel) -> str:
-    if cost.name in ("flops", "memory"):
-        return quantity(value, "flop" if cost.name == "flops" else "B")
-    return duration(value)
 
 
 def _free(graph: Graph, frozen: Sequence[int]) -> frozenset[int]:
