@@ -408,8 +408,8 @@ class TestFiles:
         exec((tmp_path / "f.py").read_text(), namespace)
         got = namespace["f"](A, B, X, shift)  # type: ignore[operator]
         close(jax.tree.leaves(got), [want["y"]])
-        with pytest.raises(OutputError, match=r"\.onnx"):
-            result.save(tmp_path / "f.onnx")
+        with pytest.raises(OutputError, match=r"\.pb"):
+            result.save(tmp_path / "f.pb")
         with pytest.raises(OutputError, match="does not exist"):
             result.save(tmp_path / "nowhere" / "f.py")
 

@@ -255,8 +255,8 @@ class TestBadInput:
         assert "same file" in refused(capfd, "optimize", model, "-o", out, "--json", out)
 
     def test_output_suffix(self, capfd, tmp_path, model):
-        line = refused(capfd, "optimize", model, "-o", tmp_path / "out.onnx")
-        assert ".onnx" in line
+        line = refused(capfd, "optimize", model, "-o", tmp_path / "out.pb")
+        assert ".pb" in line
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize(
