@@ -59,6 +59,23 @@ def x64_enabled() -> Iterator[None]:
         yield
 
 
+@functools.cache
+def sound_compiler_options() -> dict[str, Any] | None:
+    """Options for ``jax.jit`` under which XLA compiles rightly for a CPU; None where this jaxlib does not know them.
+
+    With jaxlib 0.10.2 XLA leaves sums over axes, and the elementwise operations before them, to YNNPACK. In programs of
+    hundreds of operations they come out wrong: ResNet-50's last pool gives another number each time it is compiled.
+    Products and convolutions are right there.
+    """
+    kinds = ("INDIVIDUAL_DOT", "INDIVIDUAL_CONVOLUTION")
+    options = {"xla_cpu_experimental_ynn_fusion_type": ",".join(f"LIBRARY_FUSION_TYPE_{kind}" for kind in kinds)}
+    try:
+        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+    except (jax.errors.JaxRuntimeError, ValueError):
+        return None
+    return options
+
+
 def trace_settings() -> tuple[object, ...]:
     """What a trace depends on besides its arguments: settings that may change from one call to the next."""
     names = ("enable_x64", "default_matmul_precision", "default_prng_impl", "numpy_dtype_promotion")

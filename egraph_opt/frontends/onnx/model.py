@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from egraph_opt import _compat
 from egraph_opt._compat import outside_of_traces
 from egraph_opt.errors import ArgumentError
 from egraph_opt.frontends.model import LoadedModel
@@ -59,7 +60,7 @@ class OnnxModel(LoadedModel):
         self.out_tree = jax.tree.structure((0,) * results if results != 1 else 0)
         self.in_avals = self.signature.avals
         self._evaluator = Evaluator(program)
-        self._jitted = jax.jit(self._run)
+        self._jitted = jax.jit(self._run, compiler_options=_compat.sound_compiler_options())
         self._given: dict[str, Any] = {}
 
     @property
@@ -102,7 +103,7 @@ class OnnxModel(LoadedModel):
         other = OnnxModel.__new__(OnnxModel)
         other.__dict__.update({k: v for k, v in self.__dict__.items() if k not in {"weights", "_jitted"}})
         other._given = {**self._given, **self._checked_weights(weights)}
-        other._jitted = jax.jit(other._run)
+        other._jitted = jax.jit(other._run, compiler_options=_compat.sound_compiler_options())
         return other
 
     def example_args(self, seed: int = 0, dims: Mapping[str, int] | None = None) -> tuple[Any, ...]:
