@@ -133,9 +133,10 @@ def optimize(function: Callable[..., Any] | None = None, **options: Any) -> Any:
         function: a JAX-traceable function, or a loaded model.
         options: ``numerics`` ("exact", "reassociate", "finite"), ``budget`` (seconds of search), ``rules`` (paths,
             rules, names of installed packs or a list of these, added to the shipped ones; a ``RuleSet`` is used as it
-            is), ``measure`` ("auto", True, False), ``cost`` ("roofline", "flops" or a model), ``frozen`` (names of
-            parameters that stay the same between calls, see ``Result.prepare``), ``static_argnums``,
-            ``static_argnames``, ``fold_constants``, ``strict``, ``verify``, ``seed``.
+            is), ``objective`` ("time", or "memory": the least peak of temporary memory), ``measure`` ("auto", True,
+            False), ``cost`` ("roofline", "flops" or a model), ``frozen`` (names of parameters that stay the same
+            between calls, see ``Result.prepare``), ``static_argnums``, ``static_argnames``, ``fold_constants``,
+            ``strict``, ``verify``, ``seed``.
 
     Returns:
         The optimised function, with ``plan`` to look at the work.
