@@ -256,7 +256,7 @@ def test_spellings_are_attention(function: Callable[..., Any], label: str, scale
     lowering = ATTENTION.lowerings[1]
     other = replaced(graph, [(found, lowering)])
     assert sum(node.op == KERNEL for node in other.nodes) == 1
-    args = given(function)
+    args = [*given(function), *capture(function, given(function), {}).constants]
     have, want = (np.asarray(jax.jit(lower_graph(g))(args)[0], np.float64) for g in (other, graph))
     tolerance = 3e-2 if "bfloat16" in {t.dtype for t in found.types} else 2e-5
     np.testing.assert_allclose(have, want, rtol=1e-3, atol=tolerance)
