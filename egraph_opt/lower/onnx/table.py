@@ -11,11 +11,13 @@ from egraph_opt.lower.onnx.layout import LAYOUT
 from egraph_opt.lower.onnx.places import PLACES
 from egraph_opt.lower.onnx.reduction import REDUCTION
 from egraph_opt.lower.onnx.row import Row
+from egraph_opt.lower.onnx.shifted import SHIFTED
 from egraph_opt.lower.onnx.sorting import SORTING
 from egraph_opt.lower.onnx.structured import STRUCTURED
 from egraph_opt.lower.onnx.windows import WINDOWS
 
 WRITERS: dict[str, Row] = {
-    **ELEMENTWISE, **BITS, **LAYOUT, **PLACES, **SORTING, **REDUCTION, **WINDOWS, **CONVOLUTION, **STRUCTURED,
+    **ELEMENTWISE, **BITS, **LAYOUT, **PLACES, **SORTING, **REDUCTION, **WINDOWS, **CONVOLUTION,
+    **SHIFTED, **STRUCTURED,
 }  # fmt: skip
 WRITERS.update(control(WRITERS))
