@@ -28,7 +28,7 @@ def f32(*shape):
 
 def saved(function, args, tmp_path, **options):
     """The model of the optimised function, compared with the function."""
-    result = egraph_opt.optimize(function, budget=0.5, measure=False, **options).plan(*args)
+    result = egraph_opt.optimize(function, budget=5.0, measure=False, **options).plan(*args)
     result.save(tmp_path / "out.onnx")
     model = onnx.load(tmp_path / "out.onnx")
     onnx.checker.check_model(model, full_check=True)
