@@ -73,11 +73,11 @@ def test_demo_model_gains():
 
 
 def test_readme(monkeypatch, capsys, tmp_path):
-    pytest.importorskip("flatbuffers", reason="jax.export files need it")
+    pytest.importorskip("onnx", reason="ONNX files need it")
     text = (EXAMPLES.parent / "README.md").read_text()
     program = tmp_path / "readme.py"
     program.write_text(text.split("```python\n")[1].split("```")[0].replace("2000", "200"))
     monkeypatch.chdir(tmp_path)
     runpy.run_path(str(program), run_name="__main__")
     assert "readme.py:6" in capsys.readouterr().out
-    assert {"model.jaxexport", "faster.jaxexport"} <= {path.name for path in tmp_path.iterdir()}
+    assert {"model.onnx", "faster.onnx"} <= {path.name for path in tmp_path.iterdir()}
