@@ -321,13 +321,31 @@ sys.exit(main())
 """The command, telling by a file that the search has begun."""
 
 
+IMPORTING = """
+import os, pathlib, sys, time
+
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["MODULE"]:
+            pathlib.Path(os.environ["MARK"]).touch()
+            time.sleep(60)
+
+sys.meta_path.insert(0, Slow())
+from egraph_opt.cli import main
+sys.exit(main())
+"""
+"""The command, telling by a file that an import has begun, which then takes long."""
+
+
 class TestProcess:
     """What only a process of its own can show."""
 
-    def start(self, folder: Path, *arguments: object) -> subprocess.Popen[str]:
-        environment = {**os.environ, "TMPDIR": str(folder), "MARK": str(folder.parent / "mark")}
+    def start(
+        self, folder: Path, *arguments: object, script: str = MARKED, **environment: str
+    ) -> subprocess.Popen[str]:
+        environment = {**os.environ, "TMPDIR": str(folder), "MARK": str(folder.parent / "mark"), **environment}
         return subprocess.Popen(
-            [sys.executable, "-c", MARKED, *map(str, arguments)],
+            [sys.executable, "-c", script, *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -340,8 +358,20 @@ class TestProcess:
         outputs.mkdir()
         model, out = EXAMPLES / "pinn_mlp.jaxexport", outputs / "out.jaxexport"
         process = self.start(scratch, "optimize", model, "-o", out, "--report", outputs / "r.html", "--budget", "60")
+        self.interrupt(process, tmp_path / "mark")
+        assert not list(outputs.iterdir())
+        assert not list(scratch.iterdir())
+
+    @pytest.mark.parametrize("module", ["jax", "egglog", "egraph_opt.cli.run"])
+    def test_interrupt_while_importing(self, tmp_path, module):
+        scratch = tmp_path / "scratch"
+        scratch.mkdir()
+        process = self.start(scratch, "--help", script=IMPORTING, MODULE=module)
+        self.interrupt(process, tmp_path / "mark")
+
+    def interrupt(self, process: subprocess.Popen[str], mark: Path) -> None:
         deadline = time.monotonic() + 60
-        while not (tmp_path / "mark").exists() and time.monotonic() < deadline:
+        while not mark.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
@@ -349,8 +379,6 @@ class TestProcess:
         assert process.returncode == 2, err
         assert err == "egraph-opt: interrupted; nothing was written\n"
         assert out_text == ""
-        assert not list(outputs.iterdir())
-        assert not list(scratch.iterdir())
 
     def test_broken_pipe(self, tmp_path, model):
         with self.start(tmp_path, "inspect", model, "--graph") as process:

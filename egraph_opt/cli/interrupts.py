@@ -4,11 +4,37 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
 from typing import Any
+
+INTERRUPTED = "egraph-opt: interrupted; nothing was written\n"
+
+
+def leave(status: int) -> None:
+    """End the process at once: what XLA still computes in its threads may crash while Python takes itself apart."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+    os._exit(status)
+
+
+@contextlib.contextmanager
+def leaving() -> Iterator[None]:
+    """Inside, Ctrl-C ends the process with its line: for imports, which would turn it into errors of their own."""
+
+    def handler(number: int, frame: Any) -> None:
+        sys.stderr.write(INTERRUPTED)
+        leave(2)
+
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Interrupts:
