@@ -14,8 +14,8 @@ import pytest
 # Several workers may share one GPU: none of them takes its memory beforehand. JAX reads this at its first computation.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-# Every program runs a few times only, and half of the time of the tests was code that LLVM made better for nothing. What
-# XLA does with the program before stays as it is; ``XLA_FLAGS=`` (empty) in the environment tests the other half too.
+# Programs run a few times only here; a quarter of the time went into machine code that LLVM made better for nothing.
+# What XLA does before that is as always. An empty XLA_FLAGS in the environment tests the rest too.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true")
 
 hypothesis.settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True, print_blob=True)
