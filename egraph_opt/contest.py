@@ -16,6 +16,7 @@ import jax
 from egraph_opt.capture import Captured
 from egraph_opt.cost import CostModel
 from egraph_opt.cost.peak import PeakMemory
+from egraph_opt.ir import Graph
 from egraph_opt.lower import lower_graph
 from egraph_opt.measure import race
 from egraph_opt.memory import smallest
@@ -123,23 +124,32 @@ def _forms(
     count = len(args)
     functions: list[Callable[..., Any]] = [lambda *leaves: captured.original(*leaves[:count])]
     for contender in contenders:
-        function, prepared = _timed_form(contender, inputs, frozen, len(args))
+        function, prepared = called_form(contender.function, contender.candidate.graph, inputs, frozen, len(args))
         functions.append(function)
         args += prepared
     return functions, args
 
 
-def _timed_form(
-    contender: Contender, inputs: Sequence[Any], frozen: Sequence[int], place: int
+def called_form(
+    program: Callable[[Sequence[Any]], list[Any]],
+    graph: Graph,
+    inputs: Sequence[Any],
+    frozen: Sequence[int],
+    place: int,
 ) -> tuple[Callable[..., Any], list[Any]]:
     """What runs on every call, without the work that is done once, and the values that work gives.
 
-    The function takes the inputs and all prepared values of the race; its own stand from ``place`` on.
+    Args:
+        program: all of the work, of the inputs.
+        graph: the same as a Graph.
+        inputs: values of all inputs.
+        frozen: positions of those that stay the same between calls.
+        place: from where on the function takes its prepared values; the inputs stand first, others' between them.
     """
     count = len(inputs)
     if not frozen:
-        return (lambda *leaves: contender.function(leaves[:count])), []
-    parts = split(contender.candidate.graph, frozen)
+        return (lambda *leaves: program(leaves[:count])), []
+    parts = split(graph, frozen)
     prepared = jax.jit(lower_graph(parts.prepare))([inputs[p] for p in parts.frozen])
     held = set(parts.frozen)
     run = lower_graph(parts.run)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from egraph_opt.bench.case import Built, Case
 from egraph_opt.bench.run import BenchOptions, Row, hand_flops, run_case
 from egraph_opt.bench.suites import FAMILIES, SCORED, SUITES, Selected, folder, select, suite
 from egraph_opt.bench.table import gaps, summary
@@ -89,6 +90,14 @@ def test_suites_lie_beside_the_package():
     assert {path.stem for path in folder().glob("*.py")} >= set(SUITES)
     text = (Path(__file__).parents[1] / "pyproject.toml").read_text()
     assert '"benchmarks/programs" = "egraph_opt/_benchmarks"' in text
+
+
+def test_work_on_frozen_arguments_is_no_part_of_a_call():
+    args = (np.ones((40, 40), np.float32), np.ones((40, 40), np.float32), np.ones(40, np.float32))
+    built = Built(lambda first, second, x: first @ (second @ x), None, args)
+    one = Selected("mine", Case("product", "", lambda small: built))
+    row = run_case(one, BenchOptions(flops=True, frozen=("first", "second")))
+    assert row.xla[:2] == (2 * 2 * 40 * 40, 2 * 40 * 40)
 
 
 def test_selection():

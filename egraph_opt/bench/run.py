@@ -19,6 +19,7 @@ from egraph_opt.bench.greedy import rewrite_greedily
 from egraph_opt.bench.suites import Selected
 from egraph_opt.bench.times import Form, times
 from egraph_opt.capture import capture
+from egraph_opt.contest import called_form
 from egraph_opt.cost import FlopCount, count_graph
 from egraph_opt.cost.model import TRANSCENDENTAL_FLOPS
 from egraph_opt.engine import RuleSet
@@ -151,8 +152,7 @@ def run_case(selected: Selected, options: BenchOptions) -> Row:
     row.error = report.error_before, report.error_after
     row.improved, row.stopped = report.improved, report.stop_reason
     row.outcome = "improved" if report.improved else "kept: " + report.decision.removeprefix("the original: ")
-    forms = _forms(built, result)
-    leaves = [*jax.tree.leaves(built.args), *result.captured.constants]
+    forms, leaves = _forms(built, result)
     original, optimised, by_hand = (None if form is None else xla_flops(form, leaves) for form in forms)
     row.xla = original, optimised, by_hand
     if not options.flops and not result.captured.graph.effects:
@@ -222,20 +222,20 @@ def _plan(built: Built, options: BenchOptions, numerics: str) -> Result:
     return result
 
 
-def _forms(built: Built, result: Result) -> tuple[Form, Form, Form | None]:
-    """Original, optimised and hand form as functions of the flat leaves and closed-over arrays."""
+def _forms(built: Built, result: Result) -> tuple[tuple[Form, Form, Form | None], list[Any]]:
+    """Original, optimised and hand form, and the leaves that all take; of frozen arguments the work is done before."""
+    leaves = [*jax.tree.leaves(built.args), *result.captured.constants]
     count = len(result.captured.leaf_names)
     tree = jax.tree.structure(built.args)
     hand = built.hand
+    frozen = result.convention.frozen_positions if result.report.improved else ()
+    optimised, prepared = called_form(result.flat, result.after, leaves, frozen, len(leaves))
 
     def original(*leaves: Any) -> Any:
         return built.function(*jax.tree.unflatten(tree, leaves[:count]))
-
-    def optimised(*leaves: Any) -> Any:
-        return result.flat(leaves)
 
     def by_hand(*leaves: Any) -> Any:
         assert hand is not None
         return hand(*jax.tree.unflatten(tree, leaves[:count]))
 
-    return original, optimised, None if hand is None else by_hand
+    return (original, optimised, None if hand is None else by_hand), [*leaves, *prepared]
