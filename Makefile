@@ -28,7 +28,7 @@ test: .venv/.stamp-test ## run the tests (minutes); ARGS="-k name" narrows them
 
 deep: .venv/.stamp-test ## run the slow checks with many random cases (an hour or so)
 	@echo "deep: running every test, slow ones too, with the nightly profile"
-	@HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
+	@XLA_FLAGS= HYPOTHESIS_PROFILE=nightly $(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal $(ARGS)
 
 lint: .venv/.stamp-lint ## check style and formatting
 	@echo "lint: checking style and formatting"

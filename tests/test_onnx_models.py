@@ -23,6 +23,13 @@ ARCHITECTURES = {
     "densenet", "experts",
 }  # fmt: skip
 
+QUANTISED = 1e-2
+"""Of ``bert_int8``: what lies half way between two integers goes to either with the last bit of what it is made of."""
+
+
+def tolerance(name: str) -> float:
+    return QUANTISED if name.endswith("int8") else TOLERANCE
+
 
 def recorded(name):
     """Inputs and outputs by the names that the model gives them."""
@@ -62,10 +69,10 @@ def test_outputs_before_and_after(name):
     records = read_recorded(path.with_suffix(".npz"), model)
     assert len(records.outputs) == len(model.output_names)
     plain = max(records.differences(model).values())
-    assert plain < TOLERANCE
+    assert plain < tolerance(name)
     result = egraph_opt.optimize(model, measure=False, verify=False, budget=1.0).plan(*records.args)
     assert result.report.predicted_after <= result.report.predicted_before
-    assert max(records.differences(result).values()) < TOLERANCE
+    assert max(records.differences(result).values()) < tolerance(name)
 
 
 @pytest.mark.slow
@@ -75,7 +82,7 @@ def test_verified_with_records_and_drawn_arguments(name):
     records = read_recorded(FOLDER / f"{name}.npz", model)
     result = egraph_opt.optimize(model, measure=False).plan(*records.args)
     assert result.report.verified
-    assert max(records.differences(result).values()) < TOLERANCE
+    assert max(records.differences(result).values()) < tolerance(name)
     drawn = model.example_args(seed=3)
     result = egraph_opt.optimize(model, measure=False).plan(*drawn)
     for got, want in zip(jax.tree.leaves(result(*drawn)), jax.tree.leaves(model(*drawn)), strict=True):
