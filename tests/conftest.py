@@ -14,7 +14,7 @@ import pytest
 # Several workers may share one GPU: none of them takes its memory beforehand. JAX reads this at its first computation.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-# Programs run a few times only here, and most of the time went into machine code that LLVM made better for nothing. What
+# Programs run a few times only here, and most of the time went into machine code made better for nothing. What
 # XLA does before that is as always. ``make deep`` gives XLA_FLAGS empty, so that code as users run it is tested, too.
 _QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 if jax.__version_info__ < (0, 11):  # XLA ends the process at a flag that it does not know
