@@ -13,26 +13,28 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from egraph_opt.ir import Graph, Node, Spec
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.spec import identity
 from egraph_opt.kernels.attention import ATTENTION
+from egraph_opt.kernels.attention_bands import Planes
 from egraph_opt.kernels.attention_fit import Fit, fit
 from egraph_opt.kernels.attention_groups import grouped
 from egraph_opt.kernels.attention_roles import Roles, arguments, result, roles
 from egraph_opt.kernels.found import Found, Place
 from egraph_opt.kernels.region import FAMILIES, Piece, can_open, is_spread, piece
-from egraph_opt.kernels.values import Likeness, value
+from egraph_opt.kernels.values import Likeness
 
 MOST_AFTER = 5
 """Nodes after the second product that may belong to it: a division by the sum, a guard, a layout."""
 
 MOST_LEAVES = 7
 MOST_BETWEEN = 80
-LARGEST_MASK = 1 << 25
-"""Elements of a mask that is looked at."""
+
+TOGETHER = frozenset({"and", "or", "not", "add"})
+"""Operations that put masks and biases together."""
+
+MOST_TOGETHER = 4
 
 REMEMBERED = 2_000
 
@@ -69,9 +71,10 @@ def find_attention(graph: Graph, known: frozenset[int]) -> Iterator[Found]:
     count = len(graph.nodes)
     graph = _scaled_first(graph)
     known |= {n for n in range(count, len(graph.nodes)) if graph.nodes[n].operands[0] in known}
+    planes = Planes(graph, known)
     for number in products:
         for place in _places(graph, number, readers, known):
-            found = _found(graph, place, known, count)
+            found = _found(graph, place, planes, count)
             if found is not None:
                 yield found
                 break
@@ -189,6 +192,7 @@ def _leaves(
                 or _is_scalar(graph, q, known)
                 or is_spread(node)
                 or inside.issuperset(node.operands or (-1,))
+                or _is_partly_known(graph, q, known)
             ):
                 stack.append(q)
             else:
@@ -196,11 +200,31 @@ def _leaves(
     return leaves if len(leaves) <= MOST_LEAVES else []
 
 
+def _is_partly_known(graph: Graph, number: int, known: frozenset[int], depth: int = MOST_TOGETHER) -> bool:
+    """Whether masks or biases of which some read no input come together here: those are looked at by themselves."""
+    node = graph.nodes[number]
+    if node.op not in TOGETHER or number in known or not depth:
+        return False
+    below = [n for q in node.operands for n in _sources(graph, q)]
+    return any(
+        bool(graph.nodes[n].types[0].shape) if n in known else _is_partly_known(graph, n, known, depth - 1)
+        for n in below
+    )
+
+
+def _sources(graph: Graph, number: int) -> Iterator[int]:
+    """A node, and what it is a broadcast of."""
+    yield number
+    while is_spread(graph.nodes[number]):
+        number = graph.nodes[number].operands[0]
+        yield number
+
+
 def _is_scalar(graph: Graph, number: int, known: frozenset[int]) -> bool:
     return number in known and not graph.nodes[number].types[0].shape
 
 
-def _found(graph: Graph, place: _Place, known: frozenset[int], count: int) -> Found | None:
+def _found(graph: Graph, place: _Place, planes: Planes, count: int) -> Found | None:
     made = place.piece
     parts = roles(made.graph, place.scores, place.values)
     if parts is None:
@@ -213,21 +237,14 @@ def _found(graph: Graph, place: _Place, known: frozenset[int], count: int) -> Fo
     held = _verdicts[key]
     if held is None:
         return None
-    return _with_mask(graph, made, replace(parts, hiding=held.hiding), held, known, count)
+    return _idiom(graph, made, replace(parts, hiding=held.hiding), held, planes, count)
 
 
-def _with_mask(graph: Graph, made: Piece, parts: Roles, held: Fit, known: frozenset[int], count: int) -> Found:
-    """The idiom, its masks that read no input looked at: a causal one is told by a number."""
-    masks = list(parts.masks)
-    ahead: int | None = None
-    for leaf in list(masks):
-        if made.leaves[leaf] in known and parts.is_plane(leaf):
-            seen = _ahead(graph, made.leaves[leaf], parts.turned(leaf), leaf in parts.hiding)
-            if seen is not None and ahead is None:
-                ahead = seen
-                masks.remove(leaf)
-    leaves, kept = grouped(graph, made.leaves, parts.with_masks(masks))
-    static = held.static(ahead=ahead, bias=bool(kept.biases), mask=bool(kept.masks))
+def _idiom(graph: Graph, made: Piece, parts: Roles, held: Fit, planes: Planes, count: int) -> Found:
+    """The idiom, its masks that read no input looked at: those that are a band are told by numbers."""
+    parts, held, band = planes.taken(made.leaves, parts, held)
+    leaves, kept = grouped(graph, made.leaves, parts)
+    static = held.static(bool(kept.biases), bool(kept.masks), band.ahead, band.behind)
     emitter = Emitter()
     inputs = [emitter.input(graph.nodes[n].types[0]) for n in leaves]
     types = tuple(emitter.type(n) for n in arguments(emitter, inputs, kept))
@@ -250,21 +267,3 @@ def _with_mask(graph: Graph, made: Piece, parts: Roles, held: Fit, known: frozen
         detail=kept.detail,
         overflows=held.likeness is Likeness.FINITE,
     )
-
-
-def _ahead(graph: Graph, number: int, turned: bool, hides: bool) -> int | None:
-    """How far ahead a query sees, where a mask is causal; None where it is another one, or too large to look at."""
-    type = graph.nodes[number].types[0]
-    if type.dtype != "bool" or type.size > LARGEST_MASK:
-        return None
-    alone = piece(graph, number, ())
-    mask = None if alone is None else value(alone.graph, ())
-    if mask is None:
-        return None
-    plane = (mask.T if turned else mask) ^ hides
-    rows, columns = plane.shape
-    first = int(plane[0].sum()) - 1
-    want = np.arange(columns)[None, :] <= np.arange(rows)[:, None] + first
-    if np.array_equal(plane, want) and not plane.all():
-        return first
-    return None

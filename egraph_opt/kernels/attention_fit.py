@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The numbers of attention, found by trying: scale, what hidden scores become, whether NaN is guarded against.
+"""The numbers of attention, found by trying: scale, cap, what hidden scores become, whether NaN is guarded against.
 
-The scale is read off how the result answers to small queries, which no mask, bias or spelling hides. The rest has few
-candidates. What fits is compared with the pattern itself on draws with rows that see no key.
+The scale is read off how the result answers to small queries, which no cap, mask, bias or spelling hides. The rest has
+few candidates. What fits is compared with the pattern itself on draws with rows that see no key.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ HIDDEN = -1e4
 
 TOLERANCE = 1e-5
 MOST_MASKS = 3
+MOST_CAPS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Fit:
 
     Args:
         scale: of the scores.
+        cap: which they stay below, or None.
         fill: what hidden scores become.
         guard: whether rows that see nothing are 0.
         wide: whether the softmax is in single precision at least.
@@ -53,21 +55,24 @@ class Fit:
     """
 
     scale: float
+    cap: float | None
     fill: float
     guard: bool
     wide: bool
     hiding: frozenset[int]
     likeness: Likeness
 
-    def static(self, ahead: int | None, bias: bool, mask: bool) -> Static:
+    def static(self, bias: bool, mask: bool, ahead: int | None = None, behind: int | None = None) -> Static:
         """The pattern's keywords."""
         return frozen(
             {
                 "scale": self.scale,
+                "cap": self.cap,
                 "fill": self.fill,
                 "guard": self.guard,
                 "wide": self.wide,
                 "ahead": ahead,
+                "behind": behind,
                 "bias": bias,
                 "mask": mask,
             }
@@ -96,8 +101,8 @@ def fit(made: Piece, scores: tuple[int, int], values: int, parts: Roles) -> Fit 
         scale = _scale(small, way, made_of, draws[0], fill)
         if scale is None:
             continue
-        for guard in (False, True):
-            one = Fit(scale, fill, guard, wide, hiding, Likeness.SAME)
+        for cap, guard in itertools.product(_caps(made, scale), (False, True)):
+            one = Fit(scale, cap, fill, guard, wide, hiding, Likeness.SAME)
             like = _alike(way, one, made_of, draws, found)
             if like and _is_pattern(small, way, one, draws, found):
                 return replace(one, likeness=like)
@@ -114,6 +119,18 @@ def _fills(made: Piece, parts: Roles) -> list[float]:
     if not parts.masks:
         return [-math.inf]
     return sorted({c for c in made.scalars() if c <= HIDDEN}, reverse=True)[:4]
+
+
+def _caps(made: Piece, scale: float) -> list[float | None]:
+    """Caps that scores may have: numbers of the piece, as they stand, turned over, or with the scale in them.
+
+    They come before none at all, which a cap that is large enough looks like.
+    """
+    if sum(FAMILIES.get(node.op) == "exp" for node in made.graph.nodes) < 2:
+        return [None]
+    numbers = {abs(c) for c in made.scalars() if c and math.isfinite(c) and abs(c) < -HIDDEN}
+    tried = {_rounded(c) for n in numbers for c in (n, n / 2, 1 / n, 2 / n, abs(scale) / n, 2 * abs(scale) / n)}
+    return [*sorted(tried, reverse=True)[:MOST_CAPS], None]
 
 
 def _is_wide(graph: Graph, parts: Roles) -> bool:
@@ -172,18 +189,20 @@ class _Arguments:
         return [f for f in found if f is not None]
 
 
-def _reference(args: Sequence[Array], parts: Roles, scale: float, fill: float, guard: bool) -> Array:
+def _reference(args: Sequence[Array], parts: Roles, one: Fit) -> Array:
     """Attention of arguments in numpy."""
     q, k, v, *more = args
-    scores = scale * np.einsum("bgth,bsh->bgts", q, k)
+    scores = one.scale * np.einsum("bgth,bsh->bgts", q, k)
+    if one.cap is not None:
+        scores = one.cap * np.tanh(scores / one.cap)
     if parts.biases:
         scores = scores + more[0]
     if parts.masks:
-        scores = np.where(more[-1], scores, fill)
+        scores = np.where(more[-1], scores, one.fill)
     with np.errstate(all="ignore"):
         shares = np.exp(scores - scores.max(-1, keepdims=True))
         shares = shares / shares.sum(-1, keepdims=True)
-    if guard:
+    if one.guard:
         shares = np.where(np.isnan(shares), 0.0, shares)
     return np.asarray(np.einsum("bgts,bse->bgte", shares, v))
 
@@ -198,6 +217,7 @@ def _back(made: Array, parts: Roles) -> Array:
 def _scale(graph: Graph, parts: Roles, made_of: _Arguments, leaves: Sequence[Array], fill: float) -> float | None:
     """Scale of the scores, from the result's slope at queries of zero, extrapolated from three step sizes."""
     slopes = []
+    unit = Fit(1.0, None, fill, False, True, parts.hiding, Likeness.SAME)
     for step in (STEP, STEP / 2, STEP / 4):
         ends, wants = [], []
         for sign in (1, -1):
@@ -206,9 +226,13 @@ def _scale(graph: Graph, parts: Roles, made_of: _Arguments, leaves: Sequence[Arr
             if found is None:
                 return None
             ends.append(found)
-            wants.append(_back(_reference(made_of(moved), parts, 1.0, fill, False), parts))
-        want = wants[0] - wants[1]
-        slopes.append(float(((ends[0] - ends[1]) * want).sum() / (want * want).sum()))
+            wants.append(_back(_reference(made_of(moved), parts, unit), parts))
+        want, have = wants[0] - wants[1], ends[0] - ends[1]
+        there = np.isfinite(want) & np.isfinite(have)  # rows that see no key have no slope
+        want, have = want[there], have[there]
+        if not want.any():
+            return None
+        slopes.append(float((have * want).sum() / (want * want).sum()))
     rough = [(4 * b - a) / 3 for a, b in itertools.pairwise(slopes)]
     scale = (16 * rough[1] - rough[0]) / 15
     return _rounded(scale) if math.isfinite(scale) and scale != 0 else None
@@ -231,7 +255,7 @@ def _alike(
 ) -> Likeness:
     least = Likeness.SAME
     for leaves, have in zip(draws, found, strict=True):
-        want = _back(_reference(made_of(leaves), parts, one.scale, one.fill, one.guard), parts)
+        want = _back(_reference(made_of(leaves), parts, one), parts)
         assert have is not None, "values were looked at before"
         least = min(least, likeness(have, want, TOLERANCE))
         if not least:
@@ -246,7 +270,7 @@ def _is_pattern(
     emitter = Emitter()
     inputs = [emitter.input(t) for t in graph.input_types]
     args = arguments(emitter, inputs, parts)
-    static = one.static(None, bool(parts.biases), bool(parts.masks))
+    static = one.static(bool(parts.biases), bool(parts.masks))
     body = ATTENTION.body([emitter.type(n) for n in args], static)
     if body is None:
         return False

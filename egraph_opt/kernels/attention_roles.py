@@ -9,7 +9,7 @@ merged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from egraph_opt.ir import Graph
 from egraph_opt.ir.emit import Emitter
@@ -61,10 +61,6 @@ class Roles:
     def turned(self, leaf: int) -> bool:
         """Whether keys come first in such a matrix."""
         return self.leaves[leaf] == (*self.groups["s"], *self.groups["t"])
-
-    def with_masks(self, masks: Sequence[int]) -> Roles:
-        """With other masks."""
-        return replace(self, masks=tuple(masks))
 
 
 def roles(graph: Graph, scores: tuple[int, int], values: int) -> Roles | None:

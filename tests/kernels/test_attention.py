@@ -16,7 +16,9 @@ from egraph_opt.capture import capture
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.kernels import Found, recognise, replaced
-from egraph_opt.kernels.attention import ATTENTION, SAMPLE, chunked, pattern, triangle
+from egraph_opt.kernels.attention import ATTENTION
+from egraph_opt.kernels.attention_pattern import SAMPLE, pattern
+from egraph_opt.kernels.attention_ways import chunked, triangle
 from egraph_opt.lower import lower_graph
 from egraph_opt.normalise import normalise
 from egraph_opt.ops.kernel import KERNEL
@@ -195,6 +197,108 @@ def grouped_queries(q: Any, k: Any, v: Any) -> Any:
     return jnp.einsum("bkgts,bskh->btkgh", softmax(s), v[:, :, :2]).reshape(B, T, N, H)
 
 
+def near(count: int) -> Any:
+    rows, columns = jnp.arange(T)[:, None], jnp.arange(T)[None, :]
+    return (columns <= rows) & (columns > rows - count)
+
+
+def window_by_two_wheres(q: Any, k: Any, v: Any) -> Any:
+    rows, columns = jnp.arange(T)[:, None], jnp.arange(T)[None, :]
+    s = jnp.where(rows >= columns, scores(q, k) / 3, -1e30)
+    return mixed(softmax(jnp.where(rows - columns < 4, s, -1e30)), v)
+
+
+def window_by_distance(q: Any, k: Any, v: Any) -> Any:
+    distance = jnp.arange(T)[:, None] - jnp.arange(T)[None, :]
+    return mixed(softmax(jnp.where((distance >= 0) & (distance < 3), scores(q, k), -1e9)), v)
+
+
+def window_by_tril_and_triu(q: Any, k: Any, v: Any) -> Any:
+    seen = jnp.triu(jnp.tril(jnp.ones((T, T))), -4)
+    return mixed(softmax(jnp.where(seen == 1, scores(q * 0.3, k), jnp.finfo(jnp.float32).min)), v)
+
+
+def window_added(q: Any, k: Any, v: Any) -> Any:
+    return mixed(softmax(0.3 * scores(q, k) + jnp.where(near(4), 0.0, -1e9)[None, None]), v)
+
+
+def window_hiding(q: Any, k: Any, v: Any) -> Any:
+    rows, columns = jnp.arange(T)[:, None], jnp.arange(T)[None, :]
+    hidden = (columns > rows) | (columns + 3 <= rows)
+    return mixed(softmax(jnp.where(hidden, -jnp.inf, scores(q, k))), v)
+
+
+def window_library(q: Any, k: Any, v: Any) -> Any:
+    return jax.nn.dot_product_attention(q, k, v, local_window_size=(3, 0))
+
+
+def window_around(q: Any, k: Any, v: Any) -> Any:
+    distance = jnp.arange(T)[:, None] - jnp.arange(T)[None, :]
+    return mixed(softmax(jnp.where(jnp.abs(distance) <= 2, scores(q, k), -jnp.inf)), v)
+
+
+def window_grouped(q: Any, k: Any, v: Any) -> Any:
+    k, v = (jnp.repeat(x[:, :, :2], 2, axis=2) for x in (k, v))
+    return mixed(softmax(jnp.where(near(3), scores(q, k), -jnp.inf)), v)
+
+
+def window_with_padding(q: Any, k: Any, v: Any, seen: Any) -> Any:
+    mask = near(3)[None, None] & (seen > 0)[:, None, None, :]
+    return mixed(softmax(jnp.where(mask, scores(q, k), -jnp.inf)), v)
+
+
+def hidden_with_padding(q: Any, k: Any, v: Any, seen: Any) -> Any:
+    hidden = ~jnp.tril(jnp.ones((T, T), bool))[None, None] | (seen == 0)[:, None, None, :]
+    return mixed(softmax(jnp.where(hidden, -1e9, scores(q, k))), v)
+
+
+def keys_ahead(q: Any, k: Any, v: Any) -> Any:
+    return mixed(softmax(jnp.where(jnp.triu(jnp.ones((T, T), bool)), scores(q, k), -jnp.inf)), v)
+
+
+def causal_added(q: Any, k: Any, v: Any) -> Any:
+    hidden = 1.0 - jnp.tril(jnp.ones((T, T)))
+    return mixed(softmax(0.3 * scores(q, k) + hidden * -1e9), v)
+
+
+def capped(q: Any, k: Any, v: Any) -> Any:
+    return mixed(softmax(30.0 * jnp.tanh(scores(q, k) / 30.0)), v)
+
+
+def capped_scaled(q: Any, k: Any, v: Any) -> Any:
+    return mixed(softmax(jnp.tanh(scores(q, k) * 0.3 / 5.0) * 5.0), v)
+
+
+def capped_queries_scaled(q: Any, k: Any, v: Any) -> Any:
+    s = scores(q * H**-0.5, k) / 50.0
+    return mixed(softmax(jnp.tanh(s) * 50.0), v)
+
+
+def capped_by_sigmoid(q: Any, k: Any, v: Any) -> Any:
+    return mixed(softmax(20.0 * (2.0 * jax.nn.sigmoid(2.0 * scores(q, k) / 20.0) - 1.0)), v)
+
+
+def capped_by_exponentials(q: Any, k: Any, v: Any) -> Any:
+    e = jnp.exp(-2.0 * jnp.abs(scores(q, k)) / 8.0)
+    return mixed(softmax(8.0 * jnp.sign(scores(q, k)) * (1.0 - e) / (1.0 + e)), v)
+
+
+def capped_window(q: Any, k: Any, v: Any) -> Any:
+    s = scores(q, k) * 0.25
+    return mixed(softmax(jnp.where(near(3), jnp.tanh(s / 50.0) * 50.0, -2.3819763e38)), v)
+
+
+def capped_grouped(q: Any, k: Any, v: Any) -> Any:
+    k, v = (jnp.repeat(x[:, :, :2], 2, axis=2) for x in (k, v))
+    s = 30.0 * jnp.tanh(scores(q, k) / 3 / 30.0)
+    return mixed(softmax(jnp.where(jnp.tril(jnp.ones((T, T), bool)), s, -1e30)), v)
+
+
+def capped_with_bias(q: Any, k: Any, v: Any, seen: Any) -> Any:
+    s = 10.0 * jnp.tanh(scores(q, k) / 10.0)
+    return mixed(softmax(s + jnp.log(seen + 0.5)[:, None, None, :]), v)
+
+
 SPELLINGS: list[tuple[Callable[..., Any], str, float]] = [
     (plain, "attention", 1 / math.sqrt(H)),
     (scale_on_queries, "attention", 1.0),
@@ -216,10 +320,30 @@ SPELLINGS: list[tuple[Callable[..., Any], str, float]] = [
     (causal_where, "attention (causal)", 1 / 3),
     (causal_iota, "attention (causal)", 1.0),
     (mask_given, "attention (mask)", 1.0),
-    (window, "attention (mask)", 1.0),
+    (window, "attention (causal, window 3)", 1.0),
+    (window_by_two_wheres, "attention (causal, window 4)", 1 / 3),
+    (window_by_distance, "attention (causal, window 3)", 1.0),
+    (window_by_tril_and_triu, "attention (causal, window 5)", 0.3),
+    (window_added, "attention (causal, window 4)", 0.3),
+    (window_hiding, "attention (causal, window 3)", 1.0),
+    (window_library, "attention (mask)", 1 / math.sqrt(H)),  # its positions are closed-over arrays
+    (window_around, "attention (window -2 to +2)", 1.0),
+    (window_grouped, "attention (causal, window 3, GQA 4:2)", 1.0),
+    (window_with_padding, "attention (causal, window 3, mask)", 1.0),
+    (keys_ahead, "attention (keys ahead)", 1.0),
+    (causal_added, "attention (causal)", 0.3),
+    (capped, "attention (cap 30)", 1.0),
+    (capped_scaled, "attention (cap 5)", 0.3),
+    (capped_queries_scaled, "attention (cap 50)", 1.0),
+    (capped_by_sigmoid, "attention (cap 20)", 1.0),
+    (capped_by_exponentials, "attention (cap 8)", 1.0),
+    (capped_window, "attention (causal, window 3, cap 50)", 0.25),
+    (capped_grouped, "attention (causal, cap 30, GQA 4:2)", 1 / 3),
+    (capped_with_bias, "attention (cap 10, bias)", 1.0),
     (causal_hiding, "attention (causal)", 1.0),
     (causal_library, "attention (causal)", 1 / math.sqrt(H)),
-    (causal_with_padding, "attention (mask)", 1.0),
+    (causal_with_padding, "attention (causal, mask)", 1.0),
+    (hidden_with_padding, "attention (causal, mask)", 1.0),
     (padding_added, "attention (bias)", 0.3),
     (padding_where, "attention (mask)", 1.0),
     (guarded, "attention (mask, NaN guard)", 1.0),
@@ -253,7 +377,7 @@ def test_spellings_are_attention(function: Callable[..., Any], label: str, scale
     queries = 1.0 if scale == 1.0 else abs(have / scale)
     assert have == 1.0 or queries == pytest.approx(1.0, rel=1e-6)
     # What stands for it computes the same: the pattern in its place, in the program's own precision.
-    lowering = ATTENTION.lowerings[1]
+    lowering = next(low for low in ATTENTION.lowerings if low.name == "chunked")
     other = replaced(graph, [(found, lowering)])
     assert sum(node.op == KERNEL for node in other.nodes) == 1
     args = [*given(function), *capture(function, given(function), {}).constants]
@@ -285,8 +409,26 @@ def one_more_in_the_sum(q: Any, k: Any, v: Any) -> Any:
     return mixed(e / (1.0 + e.sum(-1, keepdims=True)), v)
 
 
-def capped(q: Any, k: Any, v: Any) -> Any:
-    return mixed(softmax(30.0 * jnp.tanh(scores(q, k) / 30.0)), v)
+def capped_twice(q: Any, k: Any, v: Any) -> Any:
+    return mixed(softmax(30.0 * jnp.tanh(jnp.tanh(scores(q, k) / 30.0))), v)
+
+
+def capped_outside(q: Any, k: Any, v: Any) -> Any:
+    return mixed(30.0 * jnp.tanh(softmax(scores(q, k)) / 30.0), v)
+
+
+def capped_after_bias(q: Any, k: Any, v: Any, seen: Any) -> Any:
+    s = scores(q, k) + jnp.log(seen + 0.5)[:, None, None, :]
+    return mixed(softmax(10.0 * jnp.tanh(s / 10.0)), v)
+
+
+def capped_by_arctan(q: Any, k: Any, v: Any) -> Any:
+    return mixed(softmax(10.0 * jnp.arctan(scores(q, k) / 10.0)), v)
+
+
+def capped_unevenly(q: Any, k: Any, v: Any) -> Any:
+    s = scores(q, k)
+    return mixed(softmax(jnp.where(s > 0, 9.0, 8.0) * jnp.tanh(s / 9.0)), v)
 
 
 def clipped(q: Any, k: Any, v: Any) -> Any:
@@ -324,7 +466,11 @@ DECOYS = [
     mask_after,
     mask_after_and_divided,
     one_more_in_the_sum,
-    capped,
+    capped_twice,
+    capped_outside,
+    capped_after_bias,
+    capped_by_arctan,
+    capped_unevenly,
     clipped,
     no_softmax,
     sigmoid,
@@ -374,7 +520,7 @@ def test_lowerings_are_the_pattern(lowering: Any, way: str, rows: str, monkeypat
     static = dict(WAYS[way])
     if lowering is triangle and (static["ahead"] is None or static["mask"]):
         pytest.skip("for causal masks alone")
-    monkeypatch.setattr("egraph_opt.kernels.attention.BLOCK_BYTES", 16 * 150 * 4 * 4)
+    monkeypatch.setattr("egraph_opt.kernels.attention_ways.BLOCK_BYTES", 16 * 150 * 4 * 4)
     random = np.random.default_rng(0)
     t, s = 133, 150
     with x64_enabled():
