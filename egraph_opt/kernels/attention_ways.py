@@ -214,7 +214,7 @@ def _apart(types: Types, static: Static) -> bool:
     begins = ahead is None or ahead >= max(0, 0 if behind is None else -behind)
     ends = behind is None or count - 1 - behind < keys
     alone = not static["bias"] and not static["mask"]
-    return begins and ends and (static["fill"] <= NO_SHARE if alone else static["fill"] == -math.inf)
+    return begins and ends and bool(static["fill"] <= NO_SHARE if alone else static["fill"] == -math.inf)
 
 
 def is_long(types: Types) -> bool:
