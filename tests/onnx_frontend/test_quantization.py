@@ -29,6 +29,7 @@ QUANTIZE = [
     Case("QuantizeLinear", [X, BLOCKS, integers(0, 99, 3, 3, 4, dtype=np.uint16)], {"axis": 1, "block_size": 3}),
     Case("QuantizeLinear", [X, EACH], {"axis": 1, "output_dtype": 22}),
     Case("QuantizeLinear", [X.astype(np.float16), FULL.astype(np.float16), zero(9)], opset=19),
+    Case("QuantizeLinear", [normal(90, 8, 4, dtype=np.float16), FULL.astype(np.float16), zero(99)], opset=19),
     Case("QuantizeLinear", [1e3 * X, FULL, np.zeros((), ml_dtypes.float8_e4m3fn)], opset=19),
     Case("QuantizeLinear", [1e3 * X, FULL, np.zeros((), ml_dtypes.float8_e5m2)], {"saturate": 0}, opset=19),
 ]

@@ -59,7 +59,9 @@ def join_heads(x: Array) -> Array:
     return x.transpose(0, 2, 1, 3).reshape(x.shape[0], x.shape[2], x.shape[1] * x.shape[3])
 
 
-def attend(node: Node, q: Array, k: Array, v: Array, bias: Array | None) -> tuple[Array, Array | None]:
+def attend(
+    node: Node, q: Array, k: Array, v: Array, bias: Array | None, sink: Array | None = None
+) -> tuple[Array, Array | None]:
     """The result of attention, and the scores in the state that ``qk_matmul_output_mode`` names.
 
     Args:
@@ -68,6 +70,7 @@ def attend(node: Node, q: Array, k: Array, v: Array, bias: Array | None) -> tupl
         k: keys[b,g,t,d], where g divides h.
         v: values[b,g,t,e].
         bias: added to the scores; -inf where a key must not be seen.
+        sink: a score for each of the h heads, or one for all, that takes part in the softmax and stands for no value.
     """
     mode, wanted = node.attr("qk_matmul_output_mode", 0), node.wants(3)
     scale = node.attr("scale") or 1 / np.sqrt(q.shape[3])
@@ -86,7 +89,7 @@ def attend(node: Node, q: Array, k: Array, v: Array, bias: Array | None) -> tupl
         hidden = None if isinstance(bias, np.ndarray) and not np.isneginf(bias.max(-1)).any() else hidden
     shown = scores if mode == 2 else shown
     code = node.attr("softmax_precision")
-    weights = _softmax(scores if code is None else scores.astype(element_type(code, node.where)), hidden)
+    weights = _softmax(scores if code is None else scores.astype(element_type(code, node.where)), hidden, sink)
     shown = (weights if mode == 3 else shown).astype(q.dtype)
     y = _grouped(weights.astype(q.dtype).astype(v.dtype), v, "bghst,bgte->bghse")
     return y, shown if wanted else None
@@ -102,12 +105,18 @@ def _grouped(x: Array, y: Array, spec: str) -> Array:
     return z.reshape(z.shape[0], heads, *z.shape[3:])
 
 
-def _softmax(x: Array, hidden: Array | None) -> Array:
+def _softmax(x: Array, hidden: Array | None, sink: Array | None = None) -> Array:
     """Softmax along the last axis; zeros in rows that are hidden as a whole."""
     if hidden is not None:
         x = jnp.where(hidden, np.zeros((), x.dtype), x)
-    weights = jnp.exp(x - lax.stop_gradient(jnp.max(x, axis=-1, keepdims=True)))
-    weights = weights / jnp.sum(weights, axis=-1, keepdims=True)
+    top = jnp.max(x, axis=-1, keepdims=True)
+    if sink is not None:
+        sink = jnp.reshape(sink, (-1, 1, 1)).astype(x.dtype)
+        top = jnp.maximum(top, sink)
+    top = lax.stop_gradient(top)
+    weights = jnp.exp(x - top)
+    total = jnp.sum(weights, axis=-1, keepdims=True)
+    weights = weights / (total if sink is None else total + jnp.exp(sink - top))
     return weights if hidden is None else jnp.where(hidden, np.zeros((), x.dtype), weights)
 
 

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from egraph_opt.frontends.onnx.attention import attend, join_heads, rotated, split_heads
 from egraph_opt.frontends.onnx.node import Array, Node
 from egraph_opt.frontends.onnx.normalization import layer_norm, rms_norm
 from egraph_opt.frontends.onnx.operator import operator
@@ -56,7 +55,11 @@ def gelu(x: Array) -> Array:
 
 @operator("FastGelu", domain=DOMAIN)
 def _fast_gelu(_node: Node, x: Array, b: Array | None = None) -> Array:
-    x = x if b is None else x + b
+    return fast_gelu(x if b is None else x + b)
+
+
+def fast_gelu(x: Array) -> Array:
+    """GELU by a hyperbolic tangent."""
     inner = _constant(x, np.sqrt(2 / np.pi)) * (x + _constant(x, 0.044715) * x * x * x)
     return x * _constant(x, 0.5) * (_constant(x, 1) + jnp.tanh(inner))
 
@@ -97,86 +100,31 @@ def _with_epsilon(node: Node) -> Node:
     return Node(node.record, node.version, node.frame, {"epsilon": value})
 
 
-@operator("RotaryEmbedding", domain=DOMAIN)
-def _rotary(node: Node, x: Array, positions: Array, cos: Array, sin: Array) -> Array:
-    if positions.ndim != 2:  # the place of the first element
-        length = x.shape[1] if x.ndim == 3 else x.shape[2]
-        first = positions.reshape(1, 1) + np.arange(length)
-        positions = jnp.broadcast_to(first, (x.shape[0], length))
-    if x.ndim == 4:
-        return rotated(node, x, cos, sin, positions, 1)
-    size = node.attr("rotary_embedding_dim", 0)
-    heads = node.attr("num_heads", 0) if size else x.shape[2] // (2 * cos.shape[1])
-    if not heads or x.shape[2] % heads:
-        raise node.fault(f"num_heads is {heads}, which does not divide the last axis of {list(x.shape)}")
-    rows = x.reshape(x.shape[0], x.shape[1], heads, x.shape[2] // heads)
-    return rotated(node, rows, cos, sin, positions, 2).reshape(x.shape)
+@operator("EmbedLayerNormalization", domain=DOMAIN)
+def _embed(
+    node: Node, ids: Array, segments: Array | None, words: Array, places: Array, kinds: Array | None, scale: Array,
+    offset: Array, mask: Array | None = None, positions: Array | None = None,
+) -> Any:  # fmt: skip
+    return embedded(node, ids, segments, (words, places, kinds), scale, offset, mask, positions)
 
 
-@operator("MultiHeadAttention", domain=DOMAIN)
-def _multi_head(
-    node: Node,
-    q: Array,
-    k: Array | None = None,
-    v: Array | None = None,
-    bias: Array | None = None,
-    padding: Array | None = None,
-    extra: Array | None = None,
-    past_key: Array | None = None,
-    past_value: Array | None = None,
-    *more: Array,
-) -> Any:
-    if more or q.ndim != 3 or k is None or v is None or k.ndim != 3 or v.ndim != 3:
-        raise node.unsupported("packed or 4-D queries, keys and values, and shared caches are not supported")
-    if bias is not None:
-        first, second = q.shape[2], q.shape[2] + k.shape[2]
-        q, k, v = q + bias[:first], k + bias[first:second], v + bias[second:]
-    heads = node.attr("num_heads", 0)
-    q, k, v = (split_heads(node, x, heads) for x in (q, k, v))
-    if past_key is not None and past_value is not None:
-        k, v = jnp.concatenate([past_key, k], axis=2), jnp.concatenate([past_value, v], axis=2)
-    y, _ = attend(node, q, k, v, _scores_bias(node, q, k, padding, extra))
-    return join_heads(y), k, v
+def embedded(
+    node: Node, ids: Array, segments: Array | None, tables: tuple[Array, Array, Array | None], scale: Array,
+    offset: Array, mask: Array | None, positions: Array | None,
+) -> Any:  # fmt: skip
+    """Rows of the tables of words, places and kinds added up and normalised; how many are masked in; the sum."""
+    words, places, kinds = tables
+    total = _rows(words, ids)
+    total = total + (places[: ids.shape[1]] if positions is None else _rows(places, positions))
+    if kinds is not None and segments is not None:
+        total = total + _rows(kinds, segments)
+    y, _, _ = layer_norm(_with_epsilon(node), total, scale, offset, (2,))
+    counts = np.zeros(ids.shape[0], np.int32) if mask is None else jnp.sum(mask == 1, axis=1, dtype=np.int32)
+    return y, counts, total
 
 
-@operator("Attention", domain=DOMAIN)
-def _attention(
-    node: Node,
-    x: Array,
-    weights: Array,
-    bias: Array | None = None,
-    padding: Array | None = None,
-    past: Array | None = None,
-    extra: Array | None = None,
-    *more: Array,
-) -> Any:
-    if more or past is not None or node.attr("do_rotary", 0):
-        raise node.unsupported("a past state and rotary embedding inside of it are not supported")
-    product = jnp.matmul(x, weights)
-    product = product if bias is None else product + bias
-    sizes = node.attr("qkv_hidden_sizes", (product.shape[2] // 3,) * 3)
-    heads = node.attr("num_heads", 0)
-    parts = jnp.split(product, [sizes[0], sizes[0] + sizes[1]], axis=2)
-    q, k, v = (split_heads(node, part, heads) for part in parts)
-    y, _ = attend(node, q, k, v, _scores_bias(node, q, k, padding, extra))
-    return join_heads(y), jnp.stack([k, v]) if node.wants(1) else None
-
-
-def _scores_bias(node: Node, q: Array, k: Array, padding: Array | None, extra: Array | None) -> Array | None:
-    """What is added to the scores: a bias, a large number below zero for padding, the lowest for the future."""
-    total = extra
-    if padding is not None:
-        if padding.shape != (k.shape[0], k.shape[2]):
-            raise node.unsupported(f"a mask {list(padding.shape)} is not supported; want {[k.shape[0], k.shape[2]]}")
-        hidden = _constant(q, node.attr("mask_filter_value", -10000.0))
-        mask = jnp.where(padding != 0, _constant(q, 0), hidden)[:, None, None, :]
-        total = mask if total is None else total + mask
-    if node.attr("unidirectional", 0):
-        queries, keys = q.shape[2], k.shape[2]
-        ahead = np.arange(keys) > np.arange(queries)[:, None] + (keys - queries)
-        causal = np.where(ahead, np.asarray(np.finfo(np.float32).min).astype(q.dtype), _constant(q, 0))
-        total = causal if total is None else total + causal
-    return total
+def _rows(table: Array, ids: Array) -> Array:
+    return jnp.take(jnp.asarray(table), ids, axis=0, mode="clip")
 
 
 @operator("FusedConv", domain=DOMAIN)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from egraph_opt.frontends.onnx.contrib import embedded
 from egraph_opt.frontends.onnx.node import Array, Node
 from egraph_opt.frontends.onnx.operator import operator
 from egraph_opt.frontends.onnx.quantization import (
@@ -30,7 +33,7 @@ def _dequantize(node: Node, x: Array, scale: Array, zero: Array | None = None) -
     return dequantized(node, x, scale, zero, node.attr("axis", 1))
 
 
-def _real(x: Array, scale: Array, zero: Array | None) -> Array:
+def real(x: Array, scale: Array, zero: Array | None) -> Array:
     """The numbers that quantised ones stand for, with one scale for all."""
     wide = jnp.asarray(x).astype(np.int32)
     if zero is not None:
@@ -38,7 +41,8 @@ def _real(x: Array, scale: Array, zero: Array | None) -> Array:
     return wide.astype(np.float32) * jnp.reshape(scale, ())
 
 
-def _narrow(y: Array, scale: Array, zero: Array | None, like: Array) -> Array:
+def narrow(y: Array, scale: Array, zero: Array | None, like: Array) -> Array:
+    """The integers, of the type of ``like``, that stand for y."""
     shift = None if zero is None else jnp.reshape(zero, ())
     return rounded(y / jnp.reshape(scale, ()), shift, np.dtype(like.dtype))
 
@@ -55,32 +59,32 @@ def _combined(
     y_scale: Array,
     y_zero: Array | None = None,
 ) -> Array:
-    x, y = _real(a, a_scale, a_zero), _real(b, b_scale, b_zero)
-    return _narrow(x + y if node.op == "QLinearAdd" else x * y, y_scale, y_zero, a)
+    x, y = real(a, a_scale, a_zero), real(b, b_scale, b_zero)
+    return narrow(x + y if node.op == "QLinearAdd" else x * y, y_scale, y_zero, a)
 
 
 @operator("QLinearSigmoid", "QLinearLeakyRelu", domain=DOMAIN)
 def _function(
     node: Node, x: Array, scale: Array, zero: Array | None, y_scale: Array, y_zero: Array | None = None
 ) -> Array:
-    real = _real(x, scale, zero)
+    values = real(x, scale, zero)
     if node.op == "QLinearSigmoid":
-        y = lax.logistic(real)
+        y = lax.logistic(values)
     else:
-        y = jnp.where(real >= 0, real, np.asarray(node.attr("alpha", 0.01), np.float32) * real)
-    return _narrow(y, y_scale, y_zero, x)
+        y = jnp.where(values >= 0, values, np.asarray(node.attr("alpha", 0.01), np.float32) * values)
+    return narrow(y, y_scale, y_zero, x)
 
 
 @operator("QLinearGlobalAveragePool", domain=DOMAIN)
 def _average(node: Node, x: Array, scale: Array, zero: Array, y_scale: Array, y_zero: Array) -> Array:
     axes = tuple(range(1, x.ndim - 1)) if node.attr("channels_last", 0) else tuple(range(2, x.ndim))
-    return _narrow(jnp.mean(_real(x, scale, zero), axis=axes, keepdims=True), y_scale, y_zero, x)
+    return narrow(jnp.mean(real(x, scale, zero), axis=axes, keepdims=True), y_scale, y_zero, x)
 
 
 @operator("QLinearConcat", domain=DOMAIN)
 def _concatenated(node: Node, y_scale: Array, y_zero: Array, *args: Array) -> Array:
-    parts = [_real(*args[i : i + 3]) for i in range(0, len(args), 3)]
-    return _narrow(jnp.concatenate(parts, axis=node.attr("axis", 0)), y_scale, y_zero, args[0])
+    parts = [real(*args[i : i + 3]) for i in range(0, len(args), 3)]
+    return narrow(jnp.concatenate(parts, axis=node.attr("axis", 0)), y_scale, y_zero, args[0])
 
 
 @operator("MatMulIntegerToFloat", domain=DOMAIN)
@@ -117,28 +121,47 @@ def _matmul_few_bits(
     group: Array | None = None,
     bias: Array | None = None,
 ) -> Array:
-    """a[...,k] times a weight [n,k] of 4 or 8 bits, packed by blocks of k with a scale each."""
+    """a[...,k] times a weight [n,k] of 2, 4 or 8 bits, packed by blocks of k with a scale each."""
     bits, block = node.attr("bits", 4), node.attr("block_size", 0)
     rows, inner = node.attr("N", 0), node.attr("K", 0)
-    if bits not in (4, 8) or group is not None:
-        raise node.unsupported(f"{bits} bits or reordered groups are not supported; want 4 or 8 bits in order")
+    if bits not in (2, 4, 8):
+        raise node.unsupported(f"{bits} bits are not supported; want 2, 4 or 8")
     blocks = -(-inner // block)
-    values = _unpacked(b.reshape(rows, blocks, -1), bits)
+    values = unpacked(b.reshape(rows, blocks, -1), bits)
     if zeros is None:
-        shift = np.asarray(1 << (bits - 1), a.dtype)
+        shift: Array = np.asarray(1 << (bits - 1), a.dtype)
     elif zeros.dtype == a.dtype:
         shift = zeros.reshape(rows, blocks, 1)
     else:
-        shift = _unpacked(zeros.reshape(rows, -1), bits)[:, :blocks, None].astype(a.dtype)
-    weight = (values.astype(a.dtype) - shift) * scales.reshape(rows, blocks, 1)
-    weight = weight.reshape(rows, -1)[:, :inner]
+        shift = unpacked(zeros.reshape(rows, -1), bits)[:, :blocks, None].astype(a.dtype)
+    scales, values = scales.reshape(rows, blocks, 1), values.astype(a.dtype)
+    if group is None:
+        weight = ((values - shift) * scales).reshape(rows, -1)[:, :inner]
+    else:  # each column says which block's scale and zero point it has
+        values, order = values.reshape(rows, -1)[:, :inner], group[:inner]
+        shift = shift if shift.ndim == 0 else jnp.take(shift[:, :, 0], order, axis=1, mode="clip")
+        weight = (values - shift) * jnp.take(scales[:, :, 0], order, axis=1, mode="clip")
     y = lax.dot_general(a, weight, (((a.ndim - 1,), (1,)), ((), ())))
     return y if bias is None else y + bias
 
 
-def _unpacked(x: Array, bits: int) -> Array:
-    """Bytes as the numbers that they hold, the low half first."""
+def unpacked(x: Array, bits: int) -> Array:
+    """Bytes as the numbers that they hold, the lowest bits first."""
     if bits == 8:
         return x
-    halves = jnp.stack([x & np.uint8(15), x >> np.uint8(4)], axis=-1)
-    return halves.reshape(*x.shape[:-1], -1)
+    most = np.uint8((1 << bits) - 1)
+    parts = jnp.stack([(x >> np.uint8(low)) & most for low in range(0, 8, bits)], axis=-1)
+    return parts.reshape(*x.shape[:-1], -1)
+
+
+@operator("QEmbedLayerNormalization", domain=DOMAIN)
+def _embedded(node: Node, ids: Array, segments: Array | None, *more: Array | None) -> Any:
+    """EmbedLayerNormalization with tables, gain and offset of quantised numbers, each with its scale and zero point."""
+    tables, mask, scales, zeros = more[:5], more[5], more[6:11], more[11:16]
+    words, places, kinds, gain, offset = (
+        None if x is None or scale is None else real(x, scale, zero)
+        for x, scale, zero in zip(tables, scales, zeros, strict=True)
+    )
+    if words is None or places is None or gain is None or offset is None:
+        raise node.fault("a table, the gain or the offset is missing, or its scale")
+    return embedded(node, ids, segments, (words, places, kinds), gain, offset, mask, None)[:2]

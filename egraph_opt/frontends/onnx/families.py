@@ -6,7 +6,11 @@ from egraph_opt.frontends.onnx import attention as attention
 from egraph_opt.frontends.onnx import bits as bits
 from egraph_opt.frontends.onnx import casts as casts
 from egraph_opt.frontends.onnx import contrib as contrib
+from egraph_opt.frontends.onnx import contrib_attention as contrib_attention
+from egraph_opt.frontends.onnx import contrib_images as contrib_images
+from egraph_opt.frontends.onnx import contrib_qlinear as contrib_qlinear
 from egraph_opt.frontends.onnx import contrib_quantized as contrib_quantized
+from egraph_opt.frontends.onnx import contrib_query as contrib_query
 from egraph_opt.frontends.onnx import control as control
 from egraph_opt.frontends.onnx import conv as conv
 from egraph_opt.frontends.onnx import detection as detection

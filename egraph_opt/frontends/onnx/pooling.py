@@ -65,7 +65,8 @@ def _places(node: Node, x: Array, view: Windows) -> Array:
 
 
 @operator("AveragePool")
-def _average_pool(node: Node, x: Array) -> Array:
+def average_pool(node: Node, x: Array) -> Array:
+    """Means over windows."""
     view = windows(node, x.shape[2:])
     counts = view.counts(x.shape[2:], bool(node.attr("count_include_pad", 0)))
     wide = _wide(x)

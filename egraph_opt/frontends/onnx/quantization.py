@@ -70,20 +70,33 @@ def quantized(node: Node, x: Array, scale: Array, zero: Array | None, axis: int)
     if not jnp.issubdtype(wide, np.floating) or wide == ml_dtypes.float8_e8m0fnu:
         wide = np.dtype(np.float32)
     block = node.attr("block_size", 0)
-    ratio = jnp.asarray(x).astype(wide) / over_blocks(node, scale, x, axis, block).astype(wide)
+    ratio = _ratio(jnp.asarray(x), jnp.asarray(over_blocks(node, scale, x, axis, block)), wide)
     shift = None if zero is None else over_blocks(node, zero, x, axis, block)
     if not is_integer(dtype):
+        ratio = ratio.astype(wide)
         ratio = ratio if shift is None else ratio + shift.astype(wide)
         return to_narrow_float(ratio, dtype, bool(node.attr("saturate", 1)))
     return rounded(ratio, shift, dtype)
 
 
+def _ratio(x: Array, scale: Array, wide: np.dtype[Any]) -> Array:
+    """X over its scale with the rounding of ``wide``; of half-precision types in float32, where compilers keep it."""
+    if wide.itemsize >= 4:
+        return x.astype(wide) / scale.astype(wide)
+    return _held(_held(x, wide) / _held(scale, wide), wide)
+
+
+def _held(x: Array, dtype: Any) -> Array:
+    """A half-precision value in float32. A cast there and back is a rounding that a compiler may skip, this is not."""
+    info = ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+    return lax.reduce_precision(x.astype(np.float32), info.nexp, info.nmant)
+
+
 def rounded(ratio: Array, shift: Array | None, dtype: Any) -> Array:
     """The nearest integers of a type, after a shift; halves go to even ones, what is beyond the limits to them."""
     low, high = limits(dtype)
-    if ratio.dtype.itemsize < 4:  # rounded to its own precision first, which a compiler would skip
-        info = ml_dtypes.finfo(ratio.dtype)  # type: ignore[no-untyped-call]
-        ratio = lax.reduce_precision(ratio, info.nexp, info.nmant).astype(np.float32)
+    if ratio.dtype.itemsize < 4:
+        ratio = _held(ratio, ratio.dtype)
     ratio = lax.round(ratio, lax.RoundingMethod.TO_NEAREST_EVEN)
     if shift is not None:
         ratio = ratio + shift.astype(ratio.dtype)
