@@ -25,7 +25,8 @@ class Options:
 
     Args:
         numerics: class of allowed rewrites.
-        budget: seconds for the search: saturation and extraction together [s].
+        budget: seconds of work for the search, saturation and extraction together; at most three times as long on a
+            busy machine [s].
         rules: all rules that are used; None for the shipped ones.
         objective: "time", or "memory" for the least temporary memory, with time to break ties.
         measure: whether to time programs: "auto" does so unless one run is predicted to take very long.

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
-    {"ir", "errors", "_compat"},
+    {"ir", "errors", "clock", "_compat"},
     {"ops"},
     {"cost"},
     {"engine", "extract"},

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from dataclasses import dataclass, field
+
+from egraph_opt import clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,7 @@ class Limits:
     """Bounds of one saturation; the first that is met ends it.
 
     Args:
-        seconds: wall clock; a step that has begun is finished.
+        seconds: of work (``clock.now``); a step that has begun is finished.
         nodes: e-nodes.
         iterations: rounds of all rulesets.
         stall_nodes: from this size on the price of the best program is watched.
@@ -56,7 +57,7 @@ class SaturationReport:
         stop_reason: "saturated", "stalled", "time", "nodes", "iterations", or an error's text.
         growth: e-nodes after each iteration.
         rules: per rule.
-        seconds: wall clock [s], and by part: "rules", "attributes", "snapshot", "sums", "load".
+        seconds: of work [s], and by part: "rules", "attributes", "snapshot", "sums", "load".
     """
 
     stop_reason: str = "saturated"
@@ -79,12 +80,12 @@ class Clock:
     """A deadline."""
 
     def __init__(self, seconds: float) -> None:
-        self.start = time.perf_counter()
+        self.start = clock.now()
         self.seconds = seconds
 
     def spent(self) -> float:
         """Seconds since the start [s]."""
-        return time.perf_counter() - self.start
+        return clock.now() - self.start
 
     def over(self) -> bool:
         """Whether the time is up."""

@@ -5,10 +5,10 @@ Inside this package a choice is a list with ``UNDERIVED`` where a class has no n
 ``None``. Both forms are accepted by ``evaluate`` and ``selected``.
 """
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from egraph_opt import clock
 from egraph_opt.extract.table import Table
 
 UNDERIVED = -1
@@ -23,7 +23,7 @@ class Extraction:
         cost: total price of the nodes that the roots need, each paid once.
         bound: proven lower bound on the cost of any choice, 0.0 if nothing was proven.
         method: the stage that found this choice.
-        seconds: wall-clock time taken [s].
+        seconds: of work [s].
         trace: ``(seconds, cost, stage)`` at each improvement, the first being the cheapest tree.
     """
 
@@ -88,7 +88,7 @@ def selected(table: Table, choice: Sequence[int | None]) -> list[int]:
 
 def record(started: float, choice: Sequence[int], cost: float, stage: str, bound: float = 0.0) -> Extraction:
     """The result of an extractor with a single stage that began at ``started``."""
-    seconds = time.perf_counter() - started
+    seconds = clock.now() - started
     return Extraction(public(choice), cost, bound, stage, seconds, ((seconds, cost, stage),))
 
 

@@ -6,10 +6,10 @@ sets. Sharing is seen inside one candidate only, never between siblings that are
 best on derivative graphs.
 """
 
-import time
 from collections import deque
 from math import inf
 
+from egraph_opt import clock
 from egraph_opt.extract.choice import UNDERIVED, Extraction, evaluate, record
 from egraph_opt.extract.table import Table
 from egraph_opt.extract.tree import cheapest_tree, require_roots
@@ -20,7 +20,7 @@ def greedy_dag(table: Table, deadline: float = inf) -> list[int]:
 
     Args:
         table: the e-graph.
-        deadline: moment of ``time.perf_counter`` after which the choice at hand is returned.
+        deadline: moment of ``clock.now`` after which the choice at hand is returned.
 
     Source:
         ``faster_greedy_dag`` of extraction-gym.
@@ -31,7 +31,7 @@ def greedy_dag(table: Table, deadline: float = inf) -> list[int]:
     below: list[dict[int, float]] = [{} for _ in range(table.size)]
     best = [inf] * table.size
     choice = [UNDERIVED] * table.size
-    while queue and time.perf_counter() < deadline:
+    while queue and clock.now() < deadline:
         node = queue.popleft()
         queued.discard(node)
         c = table.owner[node]
@@ -59,7 +59,7 @@ def _union(below: list[dict[int, float]], classes: tuple[int, ...]) -> dict[int,
 
 def extract_greedy_dag(table: Table, budget: float = inf, seed: int = 0) -> Extraction:
     """Greedy DAG as an extraction; the cheapest tree where the sets have led into a cycle. The seed does not matter."""
-    started = time.perf_counter()
+    started = clock.now()
     choice = greedy_dag(table, started + budget)
     cost, method = evaluate(table, choice), "greedy dag"
     if cost is None:

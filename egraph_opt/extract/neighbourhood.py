@@ -8,10 +8,10 @@ the local search guided by a relaxed point.
 """
 
 import random
-import time
 from collections.abc import Callable
 from math import inf
 
+from egraph_opt import clock
 from egraph_opt.extract.choice import UNDERIVED, Extraction, record, selected
 from egraph_opt.extract.local_search import Local, improve
 from egraph_opt.extract.program import Program
@@ -52,7 +52,7 @@ def search_neighbourhoods(
     Args:
         table: the e-graph, trimmed or reduced.
         best: the incumbent.
-        deadline: moment of ``time.perf_counter`` at which to stop.
+        deadline: moment of ``clock.now`` at which to stop.
         seed: of the balls.
         idle_seconds: stop when nothing has improved for so long.
         report: called with every new best.
@@ -61,26 +61,26 @@ def search_neighbourhoods(
     fresh = Fresh(table, (seed, STREAM))
     near = _neighbours(table)
     size = float(FIRST_SIZE)
-    last = time.perf_counter()
-    while time.perf_counter() < min(deadline, last + idle_seconds):
+    last = clock.now()
+    while clock.now() < min(deadline, last + idle_seconds):
         needed = selected(table, best.choice)
         centres = [c for c in needed if len(table.members[c]) > 1]
         if not centres:
             break
         ball = _ball(near, rng, rng.choice(centres), int(size))
-        begun = time.perf_counter()
+        begun = clock.now()
         end = min(deadline, begun + SLICE_SECONDS)
         found = _solve(table, best, needed, ball, end)
         if found is not None:
-            best, last = found, time.perf_counter()
+            best, last = found, clock.now()
             if report is not None:
                 report(best)
-        size = max(SMALLEST, size * 0.9) if time.perf_counter() >= end else min(LARGEST, size * 1.03)
-        until = min(deadline, time.perf_counter() + 2.0 * (time.perf_counter() - begun))
-        while time.perf_counter() < until:
+        size = max(SMALLEST, size * 0.9) if clock.now() >= end else min(LARGEST, size * 1.03)
+        until = min(deadline, clock.now() + 2.0 * (clock.now() - begun))
+        while clock.now() < until:
             found = fresh.attempt(deadline)
             if found.cost < best.cost * BETTER:
-                best, last = found, time.perf_counter()
+                best, last = found, clock.now()
                 if report is not None:
                     report(best)
     return best
@@ -147,7 +147,7 @@ def _solve_reduced(table: Table, start: Local, better: float, deadline: float) -
 
 def extract_neighbourhoods(table: Table, budget: float = 1.0, seed: int = 0) -> Extraction:
     """Local search, then neighbourhoods until the budget is spent, as an extraction."""
-    started = time.perf_counter()
+    started = clock.now()
     smaller, tree = trimmed(table)
     start = improve(smaller.table, tree.choice, tree.order, started + budget)
     found = search_neighbourhoods(smaller.table, start, started + budget, seed)

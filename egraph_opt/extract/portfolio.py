@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The extractor that the pipeline uses: every algorithm of this package under one wall-clock budget.
+"""The extractor that the pipeline uses: every algorithm of this package under one budget of time.
 
 Cheap stages come first and each leaves a choice that could be returned: tree, local search, restarts; then rounds of
 exact reduction, relaxation and fixing of nodes that are too dear for the incumbent; at last large neighbourhoods and
 branch and bound. Ends as soon as the choice is proven, or when the budget is spent or no longer pays.
 """
 
-import time
 from math import inf
 
 import numpy as np
 
+from egraph_opt import clock
 from egraph_opt.extract.choice import Extraction, evaluate, public
 from egraph_opt.extract.local_search import SMALLEST_STEP, Local, improve
 from egraph_opt.extract.neighbourhood import guided, search_neighbourhoods
@@ -46,7 +46,7 @@ def extract(table: Table, budget: float = 0.3, gap: float = 1e-4, seed: int = 0)
 
     Args:
         table: the e-graph.
-        budget: wall-clock limit [s]; what was found so far is returned when it ends.
+        budget: seconds of work (``clock.now``) [s]; what was found so far is returned when it ends.
         gap: relative distance between cost and proven bound at which to stop.
         seed: of all random decisions.
 
@@ -65,7 +65,7 @@ class _Run:
     """The state of one extraction: incumbent, bound, clock, and the chain of ever smaller tables."""
 
     def __init__(self, table: Table, budget: float, gap: float, seed: int) -> None:
-        self.started = time.perf_counter()
+        self.started = clock.now()
         self.budget, self.deadline = budget, self.started + budget
         self.gap, self.seed = gap, seed
         self.trace: list[tuple[float, float, str]] = []
@@ -87,14 +87,14 @@ class _Run:
     @property
     def left(self) -> float:
         """Seconds until the deadline."""
-        return self.deadline - time.perf_counter()
+        return self.deadline - clock.now()
 
     def report(self, found: Local, stage: str) -> None:
         """Take note of a choice on the smallest table."""
         if found.cost < self.cost * (1.0 - SMALLEST_STEP) or not self.trace:
             self.cost = found.cost
             self.best = (len(self.chain), found)
-            self.trace.append((time.perf_counter() - self.started, found.cost, stage))
+            self.trace.append((clock.now() - self.started, found.cost, stage))
 
     def raise_bound(self, bound: float) -> None:
         """Take note of a lower bound; it cannot pass the incumbent except by rounding."""
@@ -106,7 +106,7 @@ class _Run:
         choice = local.choice
         for smaller in reversed(self.chain[:depth]):
             choice = smaller.expand(choice)
-        seconds = time.perf_counter() - self.started
+        seconds = clock.now() - self.started
         return Extraction(public(choice), self.cost, self.bound, self.trace[-1][2], seconds, tuple(self.trace))
 
     def search(self) -> None:
@@ -169,7 +169,7 @@ class _Run:
     def restarts(self, here: Local, patience: int, share: float = 1.0) -> Local:
         """Restart the local search on the smallest table, for a share of the time left at most."""
         self.calls += 1  # every call makes other noise
-        deadline = time.perf_counter() + share * self.left
+        deadline = clock.now() + share * self.left
         return restart(
             self.table, here, deadline, patience, (self.seed, self.calls), lambda found: self.report(found, "restarts")
         )
@@ -223,7 +223,7 @@ class _Run:
 
     def neighbourhoods(self, here: Local, seconds: float, idle: float) -> Local:
         """Free balls of the smallest table for some seconds, fewer if nothing has improved for ``idle`` of them."""
-        deadline = time.perf_counter() + seconds
+        deadline = clock.now() + seconds
         return search_neighbourhoods(
             self.table, here, deadline, self.seed, idle, lambda found: self.report(found, "neighbourhoods")
         )

@@ -7,7 +7,6 @@ needs what is mandatory below it. *Loop formulas*: a needed class of a set wants
 the set, which rules out cycles without order variables and their weak bounds.
 """
 
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
@@ -17,6 +16,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
+from egraph_opt import clock
 from egraph_opt.extract.choice import UNDERIVED, evaluate, selected
 from egraph_opt.extract.local_search import Local, improve
 from egraph_opt.extract.mandatory import bits, table_mandatory_sets
@@ -105,7 +105,7 @@ class Program:
         """Lower bound by the relaxation, tightened by violated cuts.
 
         Args:
-            deadline: moment of ``time.perf_counter`` at which to stop.
+            deadline: moment of ``clock.now`` at which to stop.
             rounds: bound on the number of times that cuts are added.
             target: stop when the bound reaches this cost.
             gain: relative gain of the bound that counts as progress.
@@ -126,7 +126,7 @@ class Program:
                 return Bound(inf, np.zeros(0), np.zeros(0))
             idle = idle + 1 if best is not None and value <= best.value + gain * abs(value) else 0
             best = Bound(value, solved.point[: self.count], self._penalty(solved.reduced_costs))
-            if idle >= IDLE_ROUNDS or value >= target or time.perf_counter() > deadline:
+            if idle >= IDLE_ROUNDS or value >= target or clock.now() > deadline:
                 break
             if enough is not None and enough(best):
                 break
@@ -232,13 +232,13 @@ class Program:
 
         Args:
             best: the incumbent; the result is at least as good.
-            deadline: moment of ``time.perf_counter`` at which to stop.
+            deadline: moment of ``clock.now`` at which to stop.
             gap: relative distance between cost and bound to stop at.
         """
         bound = 0.0
         self.solver.make_integer(self.count, gap)
         attempts = 0
-        while deadline - time.perf_counter() > SHORTEST_SECONDS:
+        while deadline - clock.now() > SHORTEST_SECONDS:
             attempts += 1
             if attempts == 4:
                 self._order_classes()

@@ -7,12 +7,12 @@ needs anyway (dominance), or if it would push the cost over an incumbent (bounds
 a forced class outside the component, or mandatory for a sibling. A class with one reader is multiplied into it.
 """
 
-import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from math import inf
 from typing import NamedTuple
 
+from egraph_opt import clock
 from egraph_opt.extract.mandatory import bits, mandatory_sets
 from egraph_opt.extract.smaller import Smaller
 from egraph_opt.extract.table import Table, flat_edges, strong_components
@@ -41,7 +41,7 @@ def reduce(
         tree: an acyclic choice for the classes that the result leaves open.
         limit: choices that cost more than this need not be kept; must not be below the optimum.
         dead: nodes known to be in no choice below the limit.
-        deadline: moment of ``time.perf_counter`` after which no further round starts.
+        deadline: moment of ``clock.now`` after which no further round starts.
 
     Returns:
         The smaller table, or None if no choice within the limit is left.
@@ -54,7 +54,7 @@ def reduce(
         if work.infeasible():
             return None
         size = work.size()
-        if size > WORTHWHILE * before or time.perf_counter() > deadline:
+        if size > WORTHWHILE * before or clock.now() > deadline:
             break
     return work.result()
 

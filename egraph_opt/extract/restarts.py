@@ -7,11 +7,11 @@ prices with log-normal noise. Restarts end when the best has not moved for a whi
 Searches that begin anew (``Fresh``) end in other basins than the one the incumbent lies in.
 """
 
-import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from egraph_opt import clock
 from egraph_opt.extract.choice import Extraction, record, selected
 from egraph_opt.extract.local_search import SMALLEST_STEP, Local, improve
 from egraph_opt.extract.smaller import trimmed
@@ -101,14 +101,14 @@ def restart(
     Args:
         table: the e-graph.
         best: the incumbent.
-        deadline: moment of ``time.perf_counter`` at which to stop.
+        deadline: moment of ``clock.now`` at which to stop.
         patience: number of restarts in a row without improvement after which to stop.
         seed: of the noise.
         report: called with every new best.
     """
     stream = Restarts(table, seed)
     idle = 0
-    while idle < patience and time.perf_counter() < deadline:
+    while idle < patience and clock.now() < deadline:
         found = stream.attempt(best, deadline)
         idle += 1
         if found.cost < best.cost * (1.0 - SMALLEST_STEP):
@@ -120,7 +120,7 @@ def restart(
 
 def extract_restarts(table: Table, budget: float = 0.3, seed: int = 0) -> Extraction:
     """Local search with restarts until the budget is spent, as an extraction."""
-    started = time.perf_counter()
+    started = clock.now()
     smaller, tree = trimmed(table)
     start = improve(smaller.table, tree.choice, tree.order, started + budget)
     found = restart(smaller.table, start, started + budget, seed=seed)

@@ -5,7 +5,6 @@ The only file that touches ``highspy``. One thread, as callers count on reproduc
 being theirs.
 """
 
-import time
 from collections.abc import Sequence
 from math import inf
 from typing import Any, NamedTuple
@@ -13,6 +12,8 @@ from typing import Any, NamedTuple
 import highspy
 import numpy as np
 from numpy.typing import NDArray
+
+from egraph_opt import clock
 
 Highs: Any = highspy.Highs  # its methods carry no types
 Floats = NDArray[np.float64]
@@ -70,7 +71,7 @@ class Solver:
         self._highs.addRows(len(rows), lower, upper, len(columns), starts, columns, values)
 
     def _run(self, deadline: float) -> Any:
-        left = max(0.001, deadline - time.perf_counter())
+        left = max(0.001, deadline - clock.now())
         self._highs.setOptionValue("time_limit", float(self._highs.getRunTime() + left))
         self._highs.run()
         return self._highs.getModelStatus()
@@ -96,7 +97,7 @@ class Solver:
     def branch(self, ones: Sequence[int], deadline: float) -> tuple[float, Floats]:
         """Branch and bound, warm-started with the columns that are one; -> proven bound, best point (maybe empty)."""
         self._highs.setSolution(len(ones), np.array(ones, np.int32), np.ones(len(ones)))
-        left = deadline - time.perf_counter()
+        left = deadline - clock.now()
         self._run(deadline - OVERSHOOT * left)
         bound: float = self._highs.getInfo().mip_dual_bound
         return bound, np.array(self._highs.getSolution().col_value)

@@ -6,12 +6,12 @@ settled after its children, so the choice is acyclic for *every* class, needed o
 Two variations steer the local search: division by references (area flow) and prescribed classes that are free.
 """
 
-import time
 from collections.abc import Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from math import inf
 from typing import NamedTuple
 
+from egraph_opt import clock
 from egraph_opt.errors import ExtractionError
 from egraph_opt.extract.choice import UNDERIVED, Extraction, evaluate, record
 from egraph_opt.extract.table import Table
@@ -90,7 +90,7 @@ def require_roots(table: Table, choice: Sequence[int]) -> None:
 
 def extract_tree(table: Table, budget: float = inf, seed: int = 0) -> Extraction:
     """The cheapest tree as an extraction; neither budget nor seed matters."""
-    started = time.perf_counter()
+    started = clock.now()
     choice = cheapest_tree(table).choice
     require_roots(table, choice)
     cost = evaluate(table, choice)
