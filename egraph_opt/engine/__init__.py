@@ -4,6 +4,7 @@
 from egraph_opt.engine import attributes_bands as attributes_bands
 from egraph_opt.engine import attributes_block_solves as attributes_block_solves
 from egraph_opt.engine import attributes_blocks as attributes_blocks
+from egraph_opt.engine import attributes_casts as attributes_casts
 from egraph_opt.engine import attributes_elementwise as attributes_elementwise
 from egraph_opt.engine import attributes_kronecker as attributes_kronecker
 from egraph_opt.engine import attributes_low_rank as attributes_low_rank
