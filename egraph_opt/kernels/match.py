@@ -19,12 +19,13 @@ import numpy as np
 from egraph_opt.ir import Graph, TensorType
 from egraph_opt.ir.types import is_floating
 from egraph_opt.kernels.dims import Dims, resized
-from egraph_opt.kernels.record import SPREAD, Kernel, Static, frozen
+from egraph_opt.kernels.record import LABEL_DTYPES, SPREAD, Kernel, Static, frozen
 from egraph_opt.kernels.region import Piece
 from egraph_opt.kernels.values import Array, Likeness, likeness, tolerance_of, value
 
 SMALL = (2, 3, 4)
-"""Sizes that leading dimensions are given for a comparison."""
+SMALLER = (2,)
+"""Sizes that leading dimensions are given for a comparison, and that they are given where those make too much of it."""
 
 LARGEST = 1 << 18
 """Elements of the largest tensor that is compared; larger pieces are left alone."""
@@ -72,40 +73,75 @@ def match(kernel: Kernel, piece: Piece) -> Match | None:
     """The piece as a kernel, if it is one."""
     dims = Dims(piece.graph)
     for layout in itertools.islice(_layouts(kernel, piece.graph, dims), MOST_LAYOUTS):
+        small = _small(kernel, piece.graph, dims, layout)
+        if small is None:
+            continue
+        seen = _Seen(kernel, small, layout)
         for static in kernel.statics(piece.scalars(), layout.types):
-            like = alike(kernel, piece.graph, dims, layout, frozen(static))
+            like = alike(kernel, seen, layout, frozen(static))
             if like:
                 return Match(kernel, piece, layout, frozen(static), like)
     return None
 
 
-def alike(kernel: Kernel, graph: Graph, dims: Dims, layout: Layout, static: Static) -> Likeness:
-    """Whether a piece and a kernel have equal values at small sizes."""
+def _small(kernel: Kernel, graph: Graph, dims: Dims, layout: Layout) -> Graph | None:
+    """The piece at small sizes; None where it stays too large."""
     named = {dims.of(n)[order[-1 - i]] for n, order, i in _named(kernel, graph, layout)}
     free = [c for c in dims.classes() if c not in dims.fixed | dims.reduced | named]
-    sizes = {c: min(SMALL[i % len(SMALL)], dims.size(c)) for i, c in enumerate(free)}
-    small = resized(graph, dims, sizes) if sizes else graph
-    if max(math.prod(t.shape) for node in small.nodes for t in node.types) > LARGEST:
-        return Likeness.NONE
-    kinds = small.input_types
-    types = [
-        kinds[leaf].with_shape(tuple(kinds[leaf].shape[d] for d in order))
-        for leaf, order in zip(layout.leaves, layout.orders, strict=True)
-    ]
-    body = kernel.body(types, static)
+    for small_sizes in (SMALL, SMALLER):
+        sizes = {c: min(small_sizes[i % len(small_sizes)], dims.size(c)) for i, c in enumerate(free)}
+        small = resized(graph, dims, sizes) if sizes else graph
+        if max(math.prod(t.shape) for node in small.nodes for t in node.types) <= LARGEST:
+            return small
+    return None
+
+
+class _Seen:
+    """A small piece's values on draws, each computed when it is first asked for."""
+
+    def __init__(self, kernel: Kernel, small: Graph, layout: Layout) -> None:
+        kinds = small.input_types
+        self.small = small
+        self.types = [
+            kinds[leaf].with_shape(tuple(kinds[leaf].shape[d] for d in order))
+            for leaf, order in zip(layout.leaves, layout.orders, strict=True)
+        ]
+        self.tolerance = tolerance_of([t.dtype for node in small.nodes for t in node.types])
+        self._leaves = _own_draws(kernel, self.types, layout) if kernel.draws else draws(kinds)
+        self._made: list[tuple[list[Array], Array | None]] = []
+
+    def __iter__(self) -> Iterator[tuple[list[Array], Array | None]]:
+        """Leaves, and the piece's value of them."""
+        yield from self._made
+        for leaves in self._leaves:
+            self._made.append((leaves, value(self.small, leaves)))
+            yield self._made[-1]
+
+
+def _own_draws(kernel: Kernel, types: Sequence[TensorType], layout: Layout) -> Iterator[list[Array]]:
+    """A kernel's own draws, as leaves."""
+    assert kernel.draws is not None, "it was looked at"
+    for arguments in kernel.draws(types):
+        leaves: list[Array] = [np.zeros(())] * len(types)
+        for leaf, order, x in zip(layout.leaves, layout.orders, arguments, strict=True):
+            leaves[leaf] = np.transpose(x, np.argsort(order)) if order else x
+        yield leaves
+
+
+def alike(kernel: Kernel, seen: _Seen, layout: Layout, static: Static) -> Likeness:
+    """Whether a piece and a kernel have equal values at small sizes."""
+    body = kernel.body(seen.types, static)
     if body is None:
         return Likeness.NONE
-    tolerance = tolerance_of([t.dtype for node in small.nodes for t in node.types])
     least = Likeness.SAME
-    for number, leaves in enumerate(draws(kinds)):
-        found = value(small, leaves)
+    for number, (leaves, found) in enumerate(seen):
         arguments = [
             np.transpose(leaves[leaf], order) for leaf, order in zip(layout.leaves, layout.orders, strict=True)
         ]
         wanted = value(body, arguments)
         if found is None or wanted is None:
             return Likeness.NONE
-        least = min(least, likeness(found, np.transpose(wanted, layout.result), tolerance))
+        least = min(least, likeness(found, np.transpose(wanted, layout.result), seen.tolerance))
         if least < (Likeness.FINITE if number else Likeness.SAME):
             return Likeness.NONE
     return least
@@ -144,10 +180,14 @@ def _named(kernel: Kernel, graph: Graph, layout: Layout) -> Iterator[tuple[int, 
 def _layouts(kernel: Kernel, graph: Graph, dims: Dims) -> Iterator[Layout]:
     """Ways to see the leaves as arguments such that names of sizes and classes of dimensions go together."""
     count = len(kernel.shapes)
-    if len(graph.inputs) != count or len({t.dtype for t in (*graph.input_types, *graph.output_types)}) != 1:
+    kinds = [t.dtype for t in graph.input_types]
+    floats = {t.dtype for t in (*graph.input_types, *graph.output_types) if t.dtype not in LABEL_DTYPES}
+    if len(kinds) != count or len(floats) != 1 or sum(d in LABEL_DTYPES for d in kinds) != len(kernel.labels):
         return
     root = dims.of(graph.outputs[0])
     for leaves in itertools.permutations(range(count)):
+        if any((kinds[leaf] in LABEL_DTYPES) != (i in kernel.labels) for i, leaf in enumerate(leaves)):
+            continue
         choices = [
             list(_orders(shape, graph.nodes[graph.inputs[leaf]].type.rank))
             for shape, leaf in zip(kernel.shapes, leaves, strict=True)

@@ -16,9 +16,11 @@ from egraph_opt.ir import Graph
 from egraph_opt.kernels.attention import ATTENTION
 from egraph_opt.kernels.attention_find import find_attention
 from egraph_opt.kernels.found import Found, found_of
+from egraph_opt.kernels.labels import reads_labels_plainly
 from egraph_opt.kernels.match import Layout, Match, match
-from egraph_opt.kernels.record import Kernel, Static, all_kernels, frozen
-from egraph_opt.kernels.region import FAMILIES, Piece, can_open, cuts, families, piece, texts
+from egraph_opt.kernels.picks import Picks, picks_in
+from egraph_opt.kernels.record import LABEL_DTYPES, Kernel, Static, all_kernels, frozen
+from egraph_opt.kernels.region import FAMILIES, Piece, can_open, cuts, families, piece, read_by, texts
 from egraph_opt.kernels.values import Likeness
 
 REACH = 14
@@ -46,7 +48,8 @@ def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: fl
         return []
     end = time.process_time() + seconds  # of its own work: a busy machine must not hide idioms
     known = texts(graph)
-    reach = _reach(graph, known)
+    picks = picks_in(graph, known) if any(k.labels for k in wanted) else {}
+    reach = _reach(graph, known, picks)
     users = _users(graph)
     found: list[Found] = []
     covered: set[int] = set()
@@ -60,9 +63,9 @@ def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: fl
             continue
         if time.process_time() > end:
             break
-        ones = _at(graph, root, here, known)
+        ones = _at(graph, root, here, known, picks)
         named = max((one for one in ones if root not in covered), key=_extent, default=None)
-        found += [one for one in ones if one.kernel.lowerings or one is named]
+        found += [one for one in ones if one is named or (one.kernel.lowerings and not _is_part(one, found, users))]
         if named is not None:
             covered |= {n for n in named.inside if users[n] <= named.inside | {named.root}}
     return sorted(found, key=lambda one: one.root)
@@ -81,12 +84,12 @@ def needs(kernel: Kernel) -> frozenset[str]:
 _needs: dict[Kernel, frozenset[str]] = {}
 
 
-def _at(graph: Graph, root: int, kernels: Sequence[Kernel], known: frozenset[int]) -> list[Found]:
+def _at(graph: Graph, root: int, kernels: Sequence[Kernel], known: frozenset[int], picks: Picks) -> list[Found]:
     """The idioms whose result is this node: of each kernel the largest piece."""
     best: dict[Kernel, Match] = {}
-    for leaves in cuts(graph, root, known, max(len(k.shapes) for k in kernels)):
-        fitting = [k for k in kernels if len(k.shapes) == len(leaves)]
-        made = piece(graph, root, leaves) if fitting else None
+    for leaves in cuts(graph, root, known, max(len(k.shapes) for k in kernels), picks):
+        fitting = [k for k in kernels if _takes(k, graph, root, leaves)]
+        made = piece(graph, root, leaves, picks) if fitting else None
         if made is None:
             continue
         held = families(made.graph.nodes)
@@ -95,6 +98,22 @@ def _at(graph: Graph, root: int, kernels: Sequence[Kernel], known: frozenset[int
             if one is not None and (kernel not in best or len(made.inside) > len(best[kernel].piece.inside)):
                 best[kernel] = one
     return [found_of(one) for one in best.values()]
+
+
+def _takes(kernel: Kernel, graph: Graph, root: int, leaves: Sequence[int]) -> bool:
+    """Whether leaves and a result may be the kernel's, by their number, and by their element types."""
+    if len(kernel.shapes) != len(leaves):
+        return False
+    kinds = [graph.nodes[n].types[0].dtype for n in (root, *leaves)]
+    return len({d for d in kinds if d not in LABEL_DTYPES}) <= 1 and sum(d in LABEL_DTYPES for d in kinds[1:]) == len(
+        kernel.labels
+    )
+
+
+def _is_part(one: Found, found: Sequence[Found], users: Sequence[frozenset[int]]) -> bool:
+    """Whether an idiom of the same kernel stands for it and for all that reads it."""
+    wider = [other for other in found if other.kernel is one.kernel and one.root in other.inside]
+    return any(users[one.root] <= other.inside | {other.root} for other in wider)
 
 
 def _extent(one: Found) -> tuple[int, bool]:
@@ -115,11 +134,14 @@ def _verdict(kernel: Kernel, made: Piece) -> Match | None:
 
 def _is_smooth(graph: Graph, kernel: Kernel) -> bool:
     """Whether no case is told apart by a number whose both sides draws would not meet, but by those of the pattern."""
-    allowed = {(0.0, True), (0.0, False), *(c for body in kernel.bodies() for c in _compared(body))}
-    return all(c in allowed or (c[1] and LEAST_MET <= abs(c[0]) <= MOST_MET) for c in _compared(graph))
+    labels = bool(kernel.labels)
+    if labels and not reads_labels_plainly(graph):
+        return False
+    allowed = {(0.0, True), (0.0, False), *(c for body in kernel.bodies() for c in _compared(body, labels))}
+    return all(c in allowed or (c[1] and LEAST_MET <= abs(c[0]) <= MOST_MET) for c in _compared(graph, labels))
 
 
-def _compared(graph: Graph) -> Iterator[tuple[float, bool]]:
+def _compared(graph: Graph, labels: bool = False) -> Iterator[tuple[float, bool]]:
     """Finite numbers with which something is compared, and whether by its order."""
     for node in graph.nodes:
         if node.op in COMPARING:
@@ -128,6 +150,8 @@ def _compared(graph: Graph) -> Iterator[tuple[float, bool]]:
                 while other.op == "einsum" and len(other.operands) == 1:
                     other = graph.nodes[other.operands[0]]
                 value = other.attr("value") if other.op == "constant" and not other.type.shape else None
+                if labels and other.type.dtype in LABEL_DTYPES:
+                    continue  # of labels, which have rules of their own
                 if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
                     yield float(value), node.op not in ("eq", "ne")
 
@@ -138,13 +162,13 @@ LEAST_MET, MOST_MET = 0.01, 100.0
 COMPARING = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "max", "min", "clamp"})
 
 
-def _reach(graph: Graph, known: frozenset[int]) -> list[frozenset[str]]:
+def _reach(graph: Graph, known: frozenset[int], picks: Picks) -> list[frozenset[str]]:
     """Families that a piece ending in each node can hold."""
     found: list[dict[str, int]] = []
     for number, node in enumerate(graph.nodes):
         own: dict[str, int] = {}
-        if number not in known and can_open(node):
-            for q in node.operands:
+        if number not in known and (number in picks or can_open(node)):
+            for q in read_by(graph, number, picks):
                 for family, steps in found[q].items():
                     if steps < REACH:
                         own[family] = min(own.get(family, REACH), steps + 1)

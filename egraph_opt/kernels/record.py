@@ -25,6 +25,11 @@ from egraph_opt.ops.kernel import Lowering, install, withdraw
 Static = tuple[tuple[str, Any], ...]
 Statics = Callable[[Sequence[float], Sequence[TensorType]], Iterable[Mapping[str, Any]]]
 
+Draws = Callable[[Sequence[TensorType]], Iterable[Sequence[np.ndarray[Any, Any]]]]
+
+LABEL_DTYPES = frozenset({"int32", "int64"})
+"""Element types of labels: so wide that a number of classes can be added to one."""
+
 SPREAD = "..."
 """The word that stands for any number of leading dimensions."""
 
@@ -50,6 +55,8 @@ class Kernel:
         doc: what it computes, in one line.
         user: whether a user registered it.
         families: of operations without which no piece is it; None to read them off the pattern.
+        labels: which arguments are whole numbers of type int32 or int64; all others have the result's element type.
+        draws: operands to compare a piece on; plain ones in the first. None for those of ``match``.
     """
 
     name: str
@@ -63,6 +70,8 @@ class Kernel:
     doc: str = ""
     user: bool = False
     families: frozenset[str] | None = None
+    labels: frozenset[int] = frozenset()
+    draws: Draws | None = None
     _bodies: dict[Any, Graph | None] = field(default_factory=dict, init=False, repr=False)
 
     def body(self, types: Sequence[TensorType], static: Static) -> Graph | None:
@@ -83,10 +92,11 @@ class Kernel:
         return [body for body in self._bodies.values() if body is not None]
 
     def sample(self, sizes: Mapping[str, int] | None = None) -> tuple[TensorType, ...]:
-        """Argument types in float32 at small sizes that differ."""
+        """Argument types in float32, or int32 for labels, at small sizes that differ."""
         known: dict[str, int] = dict(sizes or {})
         shapes = [tuple(known.setdefault(w, 3 + len(known)) for w in shape.split()) for shape in self.shapes]
-        return tuple(TensorType(shape, "float32") for shape in shapes)
+        kinds = ["int32" if i in self.labels else "float32" for i in range(len(shapes))]
+        return tuple(TensorType(shape, kind) for shape, kind in zip(shapes, kinds, strict=True))
 
     def label(self, static: Static) -> str:
         """The name with what is worth saying of the static keywords: ``attention (causal)``."""

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from egraph_opt.ir import Builder, Graph, Node, Spec
+from egraph_opt.kernels.picks import Picks, written
 from egraph_opt.ops import Trait, get_op
 
 MOST_STEPS = 60
@@ -42,8 +45,18 @@ class Piece:
         return list(found)
 
 
-def piece(graph: Graph, root: int, leaves: Sequence[int]) -> Piece | None:
-    """The piece between leaves and a root; None where it reads something else, or a leaf plays no part."""
+NO_PICKS: Picks = MappingProxyType({})
+
+
+def piece(graph: Graph, root: int, leaves: Sequence[int], picks: Picks = NO_PICKS) -> Piece | None:
+    """The piece between leaves and a root; None where it reads something else, or a leaf plays no part.
+
+    Args:
+        graph: the program.
+        root: result of the piece.
+        leaves: where it begins.
+        picks: gathers that it may go through.
+    """
     builder = Builder()
     place = {leaf: builder.input(graph.nodes[leaf].types[0]) for leaf in leaves}
     inside: set[int] = set()
@@ -56,16 +69,25 @@ def piece(graph: Graph, root: int, leaves: Sequence[int]) -> Piece | None:
         node = graph.nodes[number]
         if node.op == "input" or len(node.types) != 1 or len(inside) > MOST_STEPS:
             return None
-        missing = [q for q in node.operands if q not in place]
+        missing = [q for q in read_by(graph, number, picks) if q not in place]
         stack += missing
         if not missing:
             stack.pop()
             inside.add(number)
-            place[number] = builder.add(node.op, [place[q] for q in node.operands], node.attrs, node.types)
-    read = {q for number in inside for q in graph.nodes[number].operands}
+            if number in picks:
+                pick = picks[number]
+                place[number] = written(builder, pick, place[pick.source], place[pick.index], node.type)
+            else:
+                place[number] = builder.add(node.op, [place[q] for q in node.operands], node.attrs, node.types)
+    read = {q for number in inside for q in read_by(graph, number, picks)}
     if not inside or not read.issuperset(leaves):
         return None
     return Piece(builder.build([place[root]]), root, tuple(leaves), frozenset(inside))
+
+
+def read_by(graph: Graph, number: int, picks: Picks) -> tuple[int, ...]:
+    """What a node reads in a piece."""
+    return picks[number].operands if number in picks else graph.nodes[number].operands
 
 
 def texts(graph: Graph) -> frozenset[int]:
@@ -79,7 +101,9 @@ def texts(graph: Graph) -> frozenset[int]:
     return frozenset(found)
 
 
-def cuts(graph: Graph, root: int, known: frozenset[int], most: int) -> Iterator[tuple[int, ...]]:
+def cuts(
+    graph: Graph, root: int, known: frozenset[int], most: int, picks: Picks = NO_PICKS
+) -> Iterator[tuple[int, ...]]:
     """Places where a piece with this root may begin, nearest first: each is a set of at most ``most`` nodes.
 
     Args:
@@ -87,21 +111,25 @@ def cuts(graph: Graph, root: int, known: frozenset[int], most: int) -> Iterator[
         root: result of the piece.
         known: nodes that read no input; they belong to every piece.
         most: leaves at most.
+        picks: gathers that pieces may go through.
     """
     frontier = {root}
-    stuck: set[int] = set()
+    stuck = 0
+    # Broadcasts are opened first, then what stands last in the program; a heap gives least first.
+    heaps: tuple[list[int], list[int]] = ([], [-root])
     for _ in range(MOST_STEPS):
-        open_ = frontier - stuck
-        spread = [n for n in open_ if is_spread(graph.nodes[n])]
-        if not open_:
+        if not any(heaps) or stuck > most:
             return
-        number = max(spread or open_)
-        if number != root and not can_open(graph.nodes[number]):
-            stuck.add(number)
-            continue
+        number = -heapq.heappop(heaps[0] or heaps[1])
         frontier.discard(number)
-        frontier.update(q for q in graph.nodes[number].operands if q not in known)
-        if 0 < len(frontier) <= most and not any(is_spread(graph.nodes[n]) for n in frontier):
+        for q in read_by(graph, number, picks):
+            if q not in known and q not in frontier:
+                frontier.add(q)
+                if q in picks or can_open(graph.nodes[q]):
+                    heapq.heappush(heaps[0 if is_spread(graph.nodes[q]) else 1], -q)
+                else:
+                    stuck += 1
+        if 0 < len(frontier) <= most and not heaps[0]:
             yield tuple(sorted(frontier))
 
 

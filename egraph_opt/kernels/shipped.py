@@ -3,11 +3,17 @@
 
 from __future__ import annotations
 
-from egraph_opt.kernels import activations, norms, softmax
+from egraph_opt.kernels import activations, cross_entropy, norms, softmax
 from egraph_opt.kernels.attention import ATTENTION
 from egraph_opt.kernels.record import Kernel, add
 
-SHIPPED: tuple[Kernel, ...] = (ATTENTION, *softmax.KERNELS, *norms.KERNELS, *activations.KERNELS)
+SHIPPED: tuple[Kernel, ...] = (
+    ATTENTION,
+    *softmax.KERNELS,
+    *cross_entropy.KERNELS,
+    *norms.KERNELS,
+    *activations.KERNELS,
+)
 
 for _kernel in SHIPPED:
     add(_kernel)
