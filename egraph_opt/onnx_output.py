@@ -7,7 +7,7 @@ What reads only weights is computed here and lies in the file; weights that are 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from egraph_opt.ir import Graph
 from egraph_opt.kernels.found import Found, replaced
 from egraph_opt.kernels.recognise import recognise
 from egraph_opt.kernels.record import all_kernels
+from egraph_opt.onnx_trial import try_model
 from egraph_opt.ops.kernel import Lowering
 from egraph_opt.ops.opened import opened
 from egraph_opt.split import Split
@@ -44,13 +45,34 @@ def save_as_onnx(result: Result, path: Path) -> None:
         UnsupportedOpError: an operation or an element type has no spelling in ONNX.
         OutputError: the package onnx is missing, or the file cannot be written.
     """
+    ready_as_onnx(result, path)()
+
+
+def ready_as_onnx(
+    result: Result, path: Path, source: Path | None = None, args: Sequence[Any] | None = None
+) -> Callable[[], None]:
+    """What writes the chosen program as an ONNX model, which is made already.
+
+    Args:
+        result: the plan.
+        path: of the file.
+        source: the ONNX file that the program was loaded from, or None.
+        args: of the program: where they are given the model runs in onnxruntime, and the report notes how it did there.
+
+    Raises:
+        UnsupportedOpError: an operation or an element type has no spelling in ONNX.
+        OutputError: the package onnx is missing.
+    """
     try:
         from egraph_opt.frontends.onnx.write import write_model
     except ImportError as error:
         if error.name is None or error.name.partition(".")[0] not in {"onnx", "google"}:
             raise
         raise OutputError(f"{path}: writing .onnx needs the package onnx; pip install egraph_opt[onnx]") from error
-    write_model(result_to_onnx(result), path)
+    model = result_to_onnx(result)
+    if args is not None:
+        result.report.notes.append(try_model(model, result, args, source).line(source))
+    return lambda: write_model(model, path)
 
 
 def result_to_onnx(result: Result) -> ModelProto:

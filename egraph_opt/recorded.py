@@ -49,7 +49,7 @@ class Recorded:
                 raise ArgumentError(
                     f"{self.path}: output {place} is recorded as {list(want.shape)}, got {list(have.shape)}"
                 )
-            found[place] = _difference(have, want)
+            found[place] = difference(have, want)
         return found
 
 
@@ -97,7 +97,8 @@ def read_recorded(path: Path, model: LoadedModel) -> Recorded:
     return Recorded(path, tuple(tree_args), wanted)
 
 
-def _difference(have: np.ndarray, want: np.ndarray) -> float:
+def difference(have: np.ndarray, want: np.ndarray) -> float:
+    """Largest difference relative to the largest element; of integers how many differ."""
     if have.dtype.kind in "iub" and want.dtype.kind in "iub":
         return float(np.count_nonzero(have != want))
     have, want = (np.asarray(x, np.complex128 if x.dtype.kind == "c" else np.float64) for x in (have, want))

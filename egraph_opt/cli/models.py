@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 
 from egraph_opt.capture import capture
 from egraph_opt.cli.interrupts import INTERRUPTS
@@ -12,9 +13,10 @@ from egraph_opt.cli.output import progress as show_progress
 from egraph_opt.cli.planning import load_model, plan_model
 from egraph_opt.engine import RuleSet
 from egraph_opt.errors import ArgumentError, CheckError
-from egraph_opt.frontends import write_atomically
+from egraph_opt.frontends import LoadedModel, write_atomically
 from egraph_opt.inspect import inspect_graph
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.onnx_output import ready_as_onnx
 from egraph_opt.recorded import TOLERANCE, Recorded
 from egraph_opt.result import Result
 from egraph_opt.rules.packs import load as load_rules
@@ -34,10 +36,11 @@ def optimize(options: argparse.Namespace) -> int:
         raise ArgumentError(f"-o {options.output}: suffix {options.output.suffix!r}; want one of {', '.join(SUFFIXES)}")
     result, recorded = plan_model(options, options.check)
     verdict = _compared(result, recorded) if recorded else ""
+    write = _ready(options, result, recorded)
     texts = {options.report: lambda: _page(result), options.json: result.report.to_json}
     contents = {path: text().encode() for path, text in texts.items() if path is not None}
     INTERRUPTS.check()
-    result.save(options.output)
+    write()
     for path, content in contents.items():
         write_atomically(path, content)
     say(result.report)
@@ -46,6 +49,18 @@ def optimize(options: argparse.Namespace) -> int:
     for path in given.values():
         say(f"wrote {path}")
     return 0
+
+
+def _ready(options: argparse.Namespace, result: Result, recorded: Recorded | None) -> Callable[[], None]:
+    """What writes the chosen program; an ONNX model has run by then, on the inputs that were planned for."""
+    function = result.convention.function
+    if options.output.suffix.lower() != ".onnx" or not isinstance(function, LoadedModel):
+        return lambda: result.save(options.output)
+    source = options.model if options.model.suffix.lower() == ".onnx" else None
+    args = recorded.args if recorded else function.example_args()
+    with show_progress() as progress:
+        progress("trying the written model in onnxruntime")
+        return ready_as_onnx(result, options.output, source, args)
 
 
 def _compared(result: Result, recorded: Recorded) -> str:
