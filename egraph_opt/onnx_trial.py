@@ -79,7 +79,8 @@ class Trial:
             return f"{said}; it takes {duration(self.seconds)}{why}"
         both = f"{duration(self.seconds)} for {duration(self.seconds_source)}"
         if self.ratio > 1 + NOISE:
-            return f"{said}; it is SLOWER there than {source.name}, {times(self.ratio)} its time ({both}): keep that one for it"
+            slower = f"it is SLOWER there than {source.name}, {times(self.ratio)} its time ({both})"
+            return f"{said}; {slower}: keep that file for onnxruntime"
         if self.ratio < 1 - NOISE:
             return f"{said}; it is {times(1 / self.ratio)} as fast there as {source.name} ({both})"
         return f"{said}; it is as fast there as {source.name} ({both})"
