@@ -100,7 +100,10 @@ class Dims:
         return [letters[c] for c in spec.summed]
 
     def _reshape(self, node: Node, own: Classes, before: Classes, fixed: set[int]) -> None:
-        """Dimensions that stay at the front and at the back are the same; those between are fixed."""
+        """Dimensions that stay at the front and at the back are the same; those between are fixed.
+
+        Between, those of size 1 may come and go beside others that stay.
+        """
         old, new = [self._size[self.find(d)] for d in before], list(node.type.shape)
         first = 0
         while first < min(len(old), len(new)) and old[first] == new[first]:
@@ -110,8 +113,14 @@ class Dims:
         while last < min(len(old), len(new)) - first and old[-1 - last] == new[-1 - last]:
             self._unite(own[-1 - last], before[-1 - last])
             last += 1
-        fixed.update(own[first : len(own) - last])
-        fixed.update(before[first : len(before) - last])
+        left = [i for i in range(first, len(old) - last) if old[i] != 1]
+        stayed = [i for i in range(first, len(new) - last) if new[i] != 1]
+        if [old[i] for i in left] == [new[i] for i in stayed]:
+            self._unite_all([own[i] for i in stayed], [before[i] for i in left])
+        else:
+            left, stayed = [], []
+        fixed.update(own[i] for i in range(first, len(own) - last) if i not in stayed)
+        fixed.update(before[i] for i in range(first, len(before) - last) if i not in left)
 
 
 REDUCTIONS = frozenset({"reduce_max", "reduce_min", "reduce_and", "reduce_or", "reduce_prod", "argmax", "argmin"})

@@ -10,7 +10,7 @@ from egraph_opt.ir import Graph, TensorType
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import LETTERS, canonical
-from egraph_opt.kernels.match import Match
+from egraph_opt.kernels.match import Match, lean_type
 from egraph_opt.kernels.record import Kernel, Static
 from egraph_opt.kernels.values import Likeness
 from egraph_opt.ops.kernel import KERNEL, Lowering
@@ -74,13 +74,14 @@ def found_of(match: Match) -> Found:
     piece, layout = match.piece, match.layout
 
     def arguments(emitter: Emitter, place: Place) -> list[int]:
-        return [
-            transposed(emitter, place(piece.leaves[leaf]), order)
-            for leaf, order in zip(layout.leaves, layout.orders, strict=True)
-        ]
+        nodes = [place(piece.leaves[leaf]) for leaf in layout.leaves]
+        if layout.lean:
+            nodes = [emitter.reshape(n, lean_type(emitter.type(n)).shape) for n in nodes]
+        return [transposed(emitter, n, order) for n, order in zip(nodes, layout.orders, strict=True)]
 
     def result(emitter: Emitter, node: int) -> int:
-        return transposed(emitter, node, layout.result)
+        made = transposed(emitter, node, layout.result)
+        return emitter.reshape(made, piece.graph.output_types[0].shape) if layout.lean else made
 
     return Found(
         match.kernel,

@@ -11,12 +11,12 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from egraph_opt.ir import Graph, TensorType
+from egraph_opt.ir import Builder, Graph, TensorType
 from egraph_opt.ir.types import is_floating
 from egraph_opt.kernels.dims import Dims, resized
 from egraph_opt.kernels.record import LABEL_DTYPES, SPREAD, Kernel, Static, frozen
@@ -42,12 +42,14 @@ class Layout:
         orders: for each argument, its dimensions as positions of the leaf's.
         types: of the arguments.
         result: dimensions of the piece's result as positions of the kernel's.
+        lean: whether dimensions of size 1 are left out of leaves and result first.
     """
 
     leaves: tuple[int, ...]
     orders: tuple[tuple[int, ...], ...]
     types: tuple[TensorType, ...]
     result: tuple[int, ...]
+    lean: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,41 @@ class Match:
 
 def match(kernel: Kernel, piece: Piece) -> Match | None:
     """The piece as a kernel, if it is one."""
-    dims = Dims(piece.graph)
-    for layout in itertools.islice(_layouts(kernel, piece.graph, dims), MOST_LAYOUTS):
-        small = _small(kernel, piece.graph, dims, layout)
+    found = _matched(kernel, piece, piece.graph)
+    # Labels and what is picked by them have dimensions of size 1 in other places than scores.
+    if found is None and kernel.labels and any(1 in t.shape for t in piece.graph.input_types):
+        lean = _matched(kernel, piece, _lean(piece.graph))
+        found = None if lean is None else replace(lean, layout=replace(lean.layout, lean=True))
+    return found
+
+
+def _lean(graph: Graph) -> Graph:
+    """The piece without the dimensions of size 1 of its leaves and its result."""
+    builder = Builder()
+    place: dict[int, int] = {}
+    for number in graph.inputs:
+        type = graph.nodes[number].type
+        place[number] = _shaped(builder, builder.input(lean_type(type)), type)
+    for number, node in enumerate(graph.nodes):
+        if node.op != "input":
+            place[number] = builder.copy(node, [place[q] for q in node.operands])
+    root = graph.outputs[0]
+    return builder.build([_shaped(builder, place[root], lean_type(graph.nodes[root].type))])
+
+
+def _shaped(builder: Builder, x: int, type: TensorType) -> int:
+    return x if builder.type(x).shape == type.shape else builder.add("reshape", [x], (("shape", type.shape),), type)
+
+
+def lean_type(type: TensorType) -> TensorType:
+    """The type without dimensions of size 1."""
+    return type.with_shape(tuple(n for n in type.shape if n != 1))
+
+
+def _matched(kernel: Kernel, piece: Piece, graph: Graph) -> Match | None:
+    dims = Dims(graph)
+    for layout in itertools.islice(_layouts(kernel, graph, dims), MOST_LAYOUTS):
+        small = _small(kernel, graph, dims, layout)
         if small is None:
             continue
         seen = _Seen(kernel, small, layout)

@@ -110,6 +110,19 @@ def test_rows_of_any_rank_and_classes_anywhere() -> None:
         assert [one.kernel for one in found_in(graph_of(function, x, y))] == [LABELLED]
     graph = graph_of(lambda x, y: -jnp.take_along_axis(logp(x), y[..., None], -1).mean(), x, y)
     assert [one.label for one in found_in(graph)] == [f"cross_entropy_labels (negated, {WRAPPED})"]
+
+    def mean(x: Any, y: Any) -> Any:
+        return -jnp.take_along_axis(logp(x), y[..., None], -1).mean()
+
+    one, labels = (
+        jnp.asarray(np.random.default_rng(2).standard_normal((1, 5, CLASSES)), jnp.float32),
+        jnp.arange(5)[None],
+    )
+    graph = graph_of(jax.value_and_grad(mean), one, labels)  # one sequence: its dimension of size 1 is folded away
+    (found,) = found_in(graph)
+    assert found.label == f"cross_entropy_labels (negated, {WRAPPED})"
+    other = replaced(graph, [(found, found.lowerings("cpu", Numerics.REASSOCIATE)[0])])
+    np.testing.assert_allclose(jax.jit(lower_graph(other))([one, labels])[0], mean(one, labels), rtol=1e-6)
     turned = jnp.moveaxis(x, -1, 1)
     graph = graph_of(lambda x, y: -(jax.nn.one_hot(y, CLASSES, axis=1) * jax.nn.log_softmax(x, 1)).sum(1), turned, y)
     assert [one.kernel for one in found_in(graph)] == [LABELLED]
