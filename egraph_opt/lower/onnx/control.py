@@ -16,6 +16,7 @@ from egraph_opt.ir.types import is_floating
 from egraph_opt.lower.onnx import steps
 from egraph_opt.lower.onnx.block import write_graph
 from egraph_opt.lower.onnx.idioms import IDIOMS
+from egraph_opt.lower.onnx.recurrent import recurrent
 from egraph_opt.lower.onnx.row import Row
 from egraph_opt.lower.onnx.values import Value, code_of
 from egraph_opt.lower.onnx.writer import Writer
@@ -108,6 +109,9 @@ def _scan(w: Writer, node: Node, args: list[Value], inline: Callable[..., Make])
     if not length:
         empty = [steps.filled(w, 0, type) for type in node.types[carry:]]
         return [*state, *empty]
+    layer = recurrent(w, node, args)
+    if layer is not None:
+        return layer
     make = inline(body, args[:consts])
     extra = [] if scanned else [w.constant(np.arange(length, dtype=np.int64), "steps")]  # Scan wants something to scan
 
