@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+import egraph_opt
 from egraph_opt._compat import x64_enabled
 from egraph_opt.capture import capture
 from egraph_opt.ir import Graph
@@ -201,3 +202,11 @@ def test_no_logarithm_of_the_softmax_is_stored() -> None:
     forms = [jax.jit(lower_graph(g)).lower([x, y]).compile() for g in (graph, replaced(graph, [(found, lowering)]))]
     before, after = (form.memory_analysis().temp_size_in_bytes for form in forms)
     assert 100 * after < before
+
+
+def test_it_is_run_where_the_model_prices_it_lower() -> None:
+    x = jnp.asarray(np.random.default_rng(3).standard_normal((64, 4000)), jnp.float32)
+    y = jnp.arange(64, dtype=jnp.int32) - 1  # one label counts from the end
+    result = egraph_opt.optimize(lambda x, y: -taken(logp(x), y).mean(), measure=False).plan(x, y)
+    assert result.report.idioms == [f"cross_entropy_labels (negated, {WRAPPED}): run by picked"]
+    np.testing.assert_allclose(result(x, y), -taken(logp(x), y).mean(), rtol=1e-6)
