@@ -64,7 +64,8 @@ def check_call(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, 
         signature.bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(fn, "__name__", type(fn).__name__)
-        raise ArgumentError(f"{name}{signature}: {error}; the call has {len(args)} arguments, {list(kwargs)}") from None
+        named = f" and {', '.join(kwargs)}" if kwargs else ""
+        raise ArgumentError(f"{name}{signature}: {error}; the call has {len(args)} arguments{named}") from None
 
 
 def donated_inputs(jaxpr: Any) -> tuple[bool, ...]:

@@ -10,6 +10,7 @@ from typing import Any
 from egraph_opt.engine import Rule
 from egraph_opt.engine.saturate import NORMALIZE
 from egraph_opt.engine.sexpr import Form
+from egraph_opt.errors import ArgumentError
 from egraph_opt.explain.comparison import compare
 from egraph_opt.explain.partial_match import Facts, Match, constructors_of, instantiate, root_of, shown
 from egraph_opt.explain.replay import Replay
@@ -32,9 +33,13 @@ def why_not(result: Result, question: str | Graph | Callable[..., Any]) -> WhyNo
         question: name of a rule or of a kernel; a Graph; or a JAX function of the same arguments.
 
     Raises:
-        ArgumentError: the program does not take the same arguments or does not return the same types.
+        ArgumentError: no question of these kinds, or the program does not take the same arguments or does not return
+            the same types.
     """
     if not isinstance(question, str):
+        if not isinstance(question, Graph) and not callable(question):
+            kind = type(question).__name__
+            raise ArgumentError(f"why_not: want the name of a rule, a Graph or a function, got {kind}")
         return why_not_program(result, question)
     return why_not_kernel(result, question) or _why_not_rule(result, question)
 

@@ -238,6 +238,10 @@ class TestPrograms:
         with pytest.raises(ArgumentError, match="returns"):
             plan(chain).why_not(lambda a, b, x: a @ b)
         other = egraph_opt.optimize(lambda a: a @ a, measure=False).plan(A).before
+        with pytest.raises(ArgumentError, match="why_not: want the name of a rule, a Graph or a function, got int"):
+            plan(chain).why_not(3)
+        with pytest.raises(ArgumentError, match=r"too many positional arguments; the call has 3 arguments$"):
+            plan(chain).why_not(lambda: 1)
         with pytest.raises(ArgumentError, match="want a program of the same arguments"):
             plan(chain).why_not(other)
 
