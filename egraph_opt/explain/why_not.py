@@ -36,10 +36,10 @@ def why_not(result: Result, question: str | Graph | Callable[..., Any]) -> WhyNo
         ArgumentError: no question of these kinds, or the program does not take the same arguments or does not return
             the same types.
     """
+    given: Any = question
+    if not isinstance(given, str | Graph) and not callable(given):
+        raise ArgumentError(f"why_not: want the name of a rule, a Graph or a function, got {type(given).__name__}")
     if not isinstance(question, str):
-        if not isinstance(question, Graph) and not callable(question):
-            kind = type(question).__name__
-            raise ArgumentError(f"why_not: want the name of a rule, a Graph or a function, got {kind}")
         return why_not_program(result, question)
     return why_not_kernel(result, question) or _why_not_rule(result, question)
 
