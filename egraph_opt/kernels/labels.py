@@ -14,7 +14,7 @@ import numpy as np
 
 from egraph_opt.ir import Graph, Node, Spec, TensorType
 from egraph_opt.ir.types import is_floating
-from egraph_opt.kernels.record import LABEL_DTYPES
+from egraph_opt.kernels.region import LABEL_DTYPES
 from egraph_opt.kernels.values import Array
 
 PLAIN = frozenset(

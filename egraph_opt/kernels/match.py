@@ -19,8 +19,8 @@ import numpy as np
 from egraph_opt.ir import Builder, Graph, TensorType
 from egraph_opt.ir.types import is_floating
 from egraph_opt.kernels.dims import Dims, resized
-from egraph_opt.kernels.record import LABEL_DTYPES, SPREAD, Kernel, Static, frozen
-from egraph_opt.kernels.region import Piece
+from egraph_opt.kernels.record import SPREAD, Kernel, Static, frozen
+from egraph_opt.kernels.region import LABEL_DTYPES, Piece
 from egraph_opt.kernels.values import Array, Likeness, likeness, tolerance_of, value
 
 SMALL = (2, 3, 4)
@@ -75,7 +75,11 @@ def match(kernel: Kernel, piece: Piece) -> Match | None:
     """The piece as a kernel, if it is one."""
     found = _matched(kernel, piece, piece.graph)
     # Labels and what is picked by them have dimensions of size 1 in other places than scores.
-    if found is None and kernel.labels and any(1 in t.shape for t in piece.graph.input_types):
+    if (
+        found is None
+        and kernel.labels
+        and any(1 in t.shape for t in (*piece.graph.input_types, *piece.graph.output_types))
+    ):
         lean = _matched(kernel, piece, _lean(piece.graph))
         found = None if lean is None else replace(lean, layout=replace(lean.layout, lean=True))
     return found

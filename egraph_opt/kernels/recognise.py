@@ -19,8 +19,8 @@ from egraph_opt.kernels.found import Found, found_of
 from egraph_opt.kernels.labels import reads_labels_plainly
 from egraph_opt.kernels.match import Layout, Match, match
 from egraph_opt.kernels.picks import Picks, picks_in
-from egraph_opt.kernels.record import LABEL_DTYPES, Kernel, Static, all_kernels, frozen
-from egraph_opt.kernels.region import FAMILIES, Piece, can_open, cuts, families, piece, read_by, texts
+from egraph_opt.kernels.record import Kernel, Static, all_kernels, frozen
+from egraph_opt.kernels.region import FAMILIES, LABEL_DTYPES, Piece, can_open, cuts, families, piece, read_by, texts
 from egraph_opt.kernels.values import Likeness
 
 REACH = 14

@@ -27,9 +27,6 @@ Statics = Callable[[Sequence[float], Sequence[TensorType]], Iterable[Mapping[str
 
 Draws = Callable[[Sequence[TensorType]], Iterable[Sequence[np.ndarray[Any, Any]]]]
 
-LABEL_DTYPES = frozenset({"int32", "int64"})
-"""Element types of labels: so wide that a number of classes can be added to one."""
-
 SPREAD = "..."
 """The word that stands for any number of leading dimensions."""
 

@@ -15,6 +15,9 @@ from egraph_opt.ops import Trait, get_op
 MOST_STEPS = 60
 """Nodes that a piece has at most."""
 
+LABEL_DTYPES = frozenset({"int32", "int64"})
+"""Element types of labels: so wide that a number of classes can be added to one."""
+
 BARRIERS = frozenset({"conv_general_dilated", "gather", "scatter", "dynamic_slice", "sort", "take", "dot_general"})
 
 
@@ -125,7 +128,7 @@ def cuts(
         for q in read_by(graph, number, picks):
             if q not in known and q not in frontier:
                 frontier.add(q)
-                if q in picks or can_open(graph.nodes[q]):
+                if q in picks or (can_open(graph.nodes[q]) and not _is_label_slice(graph.nodes[q])):
                     heapq.heappush(heaps[0 if is_spread(graph.nodes[q]) else 1], -q)
                 else:
                     stuck += 1
@@ -141,6 +144,11 @@ def can_open(node: Node) -> bool:
         spec = Spec.parse(node.attr("spec"))
         return len(node.operands) == 1 or not spec.summed or set(spec.inputs[0]) == set(spec.inputs[1])
     return Trait.EXPENSIVE not in get_op(node.op).traits
+
+
+def _is_label_slice(node: Node) -> bool:
+    """A part of some whole numbers, such as the next tokens of a text: labels begin with it."""
+    return node.op == "slice" and node.types[0].dtype in LABEL_DTYPES
 
 
 def is_spread(node: Node) -> bool:

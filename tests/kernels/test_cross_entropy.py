@@ -124,6 +124,12 @@ def test_rows_of_any_rank_and_classes_anywhere() -> None:
     assert found.label == f"cross_entropy_labels (negated, {WRAPPED})"
     other = replaced(graph, [(found, found.lowerings("cpu", Numerics.REASSOCIATE)[0])])
     np.testing.assert_allclose(jax.jit(lower_graph(other))([one, labels])[0], mean(one, labels), rtol=1e-6)
+
+    def next_tokens(h: Any, w: Any, ids: Any) -> Any:
+        return mean(h @ w, ids[:, 1:])
+
+    graph = graph_of(jax.value_and_grad(next_tokens), jnp.ones((1, 5, 4)), jnp.ones((4, CLASSES)), jnp.arange(6)[None])
+    assert [one.label for one in found_in(graph)] == [f"cross_entropy_labels (negated, {WRAPPED})"]
     turned = jnp.moveaxis(x, -1, 1)
     graph = graph_of(lambda x, y: -(jax.nn.one_hot(y, CLASSES, axis=1) * jax.nn.log_softmax(x, 1)).sum(1), turned, y)
     assert [one.kernel for one in found_in(graph)] == [LABELLED]
