@@ -40,9 +40,9 @@ def reads_labels_plainly(graph: Graph) -> bool:
 
 
 def _lacking(some: list[int], whole: list[int]) -> int | None:
-    """The size that one shape has beside those of another."""
-    rest = list(whole)
-    for size in some:
+    """The size that one shape has beside those of another; sizes of 1 may stand anywhere."""
+    rest = [n for n in whole if n != 1]
+    for size in (n for n in some if n != 1):
         if size not in rest:
             return None
         rest.remove(size)
