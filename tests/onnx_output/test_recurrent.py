@@ -65,7 +65,6 @@ def operators(function, *args):
         pytest.param("LSTM", {"states": True, "bias": False}, marks=pytest.mark.slow),
         ("GRU", {"states": True}),
         ("GRU", {"linear_before_reset": 1}),
-        pytest.param("RNN", {"directions": 2}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -80,7 +79,8 @@ def test_layers_come_out_as_they_came_in(op, options):
         ("LSTM", {"clip": 0.5}),
         pytest.param("LSTM", {"lengths": True}, marks=pytest.mark.slow),
         pytest.param("LSTM", {"input_forget": 1}, marks=pytest.mark.slow),
-        ("RNN", {"activations": ["Relu"]}),
+        ("RNN", {}),
+        pytest.param("RNN", {"activations": ["Relu"]}, marks=pytest.mark.slow),
         pytest.param("GRU", {"activations": ["HardSigmoid", "Tanh"]}, marks=pytest.mark.slow),
     ],
     ids=str,

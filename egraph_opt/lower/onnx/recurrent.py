@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Loops that are recurrent layers, written as ONNX's LSTM, GRU and RNN, which runtimes run several times faster.
+"""Loops that are recurrent layers, written as ONNX's LSTM and GRU, which runtimes run several times faster.
 
 The operators take the inputs before they are projected, so the product that made them has to stand before the loop.
 """
