@@ -109,6 +109,30 @@ def written_by_hand(order, cell_first, turned, changed=lambda x: x):
     return program, (normal(T, B, D), normal(D, 4 * H, seed=4), r.T.copy() if turned else r, normal(4 * H, seed=5))
 
 
+def test_wide_layer_of_one_sequence():
+    """A product of one matrix, joined for both directions, is found behind cuts and reshapes."""
+    length, wide = 4, 130
+    gates = 4 * wide
+    x, w, r = normal(length, 1, D), normal(2, gates, D, seed=1), normal(2, gates, wide, seed=2) / np.float32(8)
+
+    def program(x, w, r):
+        def one(w, r, reverse):
+            def step(state, z):
+                h, c = state
+                i, o, f, g = jnp.split(z + h @ r.T, 4, axis=1)
+                c = nn.sigmoid(f) * c + nn.sigmoid(i) * jnp.tanh(g)
+                return (nn.sigmoid(o) * jnp.tanh(c), c), nn.sigmoid(o) * jnp.tanh(c)
+
+            zero = jnp.zeros((1, wide))
+            return lax.scan(
+                step, (zero, zero), (x.reshape(length, D) @ w.T).reshape(length, 1, gates), reverse=reverse
+            )[1]
+
+        return one(w[0], r[0], False), one(w[1], r[1], True)
+
+    assert operators(program, x, w, r) == ["LSTM", "LSTM"]
+
+
 @pytest.mark.parametrize("variant", [((0, 3, 1, 2), True, True), ((2, 0, 1, 3), False, False)], ids=str)
 def test_gates_in_any_order(variant):
     program, args = written_by_hand(*variant)

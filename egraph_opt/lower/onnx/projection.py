@@ -57,11 +57,37 @@ def projection(w: Writer, x: Value) -> Projection | None:
     view = _View(x.name, (0, 1, 2), 0, x.type.shape[-1])
     while view.name in made:
         node = made[view.name]
+        if node.op_type == "Reshape" and view.order == (0, 1, 2):
+            return _of_rows(w, made, view, x)
         if node.op_type == "MatMul":
             return _product(w, node, view, x.dtype)
         if not _STEPS.get(node.op_type, _none)(w, node, view, x.dtype):
             return None
     return None
+
+
+def _of_rows(w: Writer, made: dict[str, NodeProto], view: _View, x: Value) -> Projection | None:
+    """The product of a value that was made as one matrix, [t*b,g]."""
+    whole, (length, batch, _) = w.root.shapes.get(view.name), x.type.shape
+    node = made[view.name]
+    if whole is None or w.root.shapes.get(node.input[0]) != (length * batch, whole[-1]):
+        return None
+    view.name, view.order = node.input[0], (0, 0, 1)  # both rows in one
+    while view.name in made and made[view.name].op_type in ("Slice", "Add"):
+        if not _STEPS[made[view.name].op_type](w, made[view.name], view, x.dtype):
+            return None
+    product = made.get(view.name)
+    if product is None or product.op_type not in ("Gemm", "MatMul") or len(product.input) != 2:
+        return None
+    options = {a.name: helper.get_attribute_value(a) for a in product.attribute}
+    rows, weights = (_held(w, name, x.dtype) for name in product.input)
+    if rows is None or weights is None or rows.type.rank != 2 or weights.type.rank != 2:
+        return None
+    if options.get("transA", 0) or options.get("alpha", 1.0) != 1.0:
+        return None
+    inputs = steps.reshape(w, rows, (length, batch, rows.type.shape[1]))
+    weights = steps.transpose(w, weights, (1, 0)) if options.get("transB", 0) else weights
+    return Projection(inputs, steps.part(w, weights, 1, view.low, view.low + view.size), tuple(view.biases))
 
 
 def _none(w: Writer, node: NodeProto, view: _View, dtype: str) -> bool:
@@ -91,10 +117,10 @@ def _add(w: Writer, node: NodeProto, view: _View, dtype: str) -> bool:
     whole = w.root.shapes.get(view.name)
     for first, second in (tuple(node.input), tuple(node.input)[::-1]):
         shape = w.root.shapes.get(second)
-        if whole is None or shape is None or len(whole) != 3 or w.root.shapes.get(first) != whole:
+        if whole is None or shape is None or len(whole) not in (2, 3) or w.root.shapes.get(first) != whole:
             continue
         wanted = tuple(size if axis == view.order[2] else 1 for axis, size in enumerate(whole))
-        if (1,) * (3 - len(shape)) + shape != wanted:
+        if (1,) * (len(whole) - len(shape)) + shape != wanted:
             continue
         held = Value(second, TensorType(shape, dtype), shape)
         flat = steps.reshape(w, held, (wanted[view.order[2]],))
