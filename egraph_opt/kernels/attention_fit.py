@@ -16,6 +16,7 @@ import numpy as np
 
 from egraph_opt.ir import Graph
 from egraph_opt.ir.emit import Emitter
+from egraph_opt.ir.types import is_floating
 from egraph_opt.kernels.attention import ATTENTION
 from egraph_opt.kernels.attention_roles import Roles, arguments, result, roles
 from egraph_opt.kernels.dims import Dims, resized
@@ -81,6 +82,9 @@ class Fit:
 
 def fit(made: Piece, scores: tuple[int, int], values: int, parts: Roles) -> Fit | None:
     """The numbers of a piece; None where none make it attention."""
+    kinds = [made.graph.output_types[0], *(made.graph.input_types[leaf] for leaf in (parts.q, parts.k, parts.v))]
+    if not all(is_floating(type.dtype) for type in kinds):
+        return None
     dims = Dims(made.graph)
     sizes = {c: SIZES[part] for part, group in parts.groups.items() for c in group}
     sizes = {c: n for c, n in sizes.items() if c not in dims.fixed}

@@ -502,6 +502,16 @@ def test_without_its_maximum_it_needs_finite_numerics() -> None:
     assert found.lowerings("cpu", Numerics.REASSOCIATE) == []
 
 
+def test_comparisons_of_what_looks_like_attention_are_none() -> None:
+    """The derivative of ``softplus`` asks which of two values is larger, between two products."""
+
+    def along(a: Any, x: Any, v: Any) -> Any:
+        return jax.jacfwd(lambda z: jax.nn.softplus(a @ jax.nn.softplus(a @ z)))(x) @ v
+
+    a, x = jnp.ones((30, 30)), jnp.ones(30)
+    assert attention_in(normalise(capture(along, (a, x, x), {}).graph)) == []
+
+
 WAYS = {
     "plain": SAMPLE,
     "causal": SAMPLE | {"ahead": 0},
