@@ -7,7 +7,6 @@ needs anyway (dominance), or if it would push the cost over an incumbent (bounds
 a forced class outside the component, or mandatory for a sibling. A class with one reader is multiplied into it.
 """
 
-from collections import Counter
 from collections.abc import Collection, Sequence
 from math import inf
 from typing import NamedTuple
@@ -166,7 +165,7 @@ class _Reduction:
     def _inline(self) -> None:
         """Multiply a class that one other class alone reads into its reader, where that adds no alternatives."""
         rows = self.alternatives
-        reads: list[Counter[int]] = [Counter() for _ in rows]  # class -> reader -> number of its alternatives that read
+        reads: list[dict[int, int]] = [{} for _ in rows]  # class -> reader -> number of its alternatives that read
         for c, alts in enumerate(rows):
             _count_reads(reads, c, alts)
         for q, inner in enumerate(rows):
@@ -175,13 +174,18 @@ class _Reduction:
             ((c, times),) = reads[q].items()
             if times > 1 and len(inner) > 1:
                 continue
-            merged = _multiply(rows[c], q, [b for b in inner if c not in b.kids])
-            for reader, fresh in ((c, merged), (q, [])):
-                for gone in rows[reader]:
-                    for kid in gone.kids:
-                        reads[kid].pop(reader, None)
-                rows[reader] = fresh
-                _count_reads(reads, reader, fresh)
+            inner = [b for b in inner if c not in b.kids]
+            merged: list[Alternative] = []
+            for a in rows[c]:
+                if q not in a.kids:
+                    merged.append(a)
+                    continue
+                products = [_product(a, q, b) for b in inner]
+                merged += products
+                _count_reads(reads, c, [a], -1)
+                _count_reads(reads, c, products)
+            _count_reads(reads, q, rows[q], -1)
+            rows[c], rows[q] = merged, []
 
     def _compact(self) -> None:
         """Renumber the classes that a forced class might need, and forget the others: short masks are fast masks."""
@@ -222,24 +226,21 @@ def _price_then_size(a: Alternative) -> tuple[float, int]:
     return (a.cost, len(a.kids))
 
 
-def _count_reads(reads: list[Counter[int]], reader: int, alts: list[Alternative]) -> None:
+def _count_reads(reads: list[dict[int, int]], reader: int, alts: list[Alternative], step: int = 1) -> None:
+    """Count what some alternatives of a reader read, or with ``step=-1`` that they no longer do."""
     for a in alts:
         for kid in a.kids:
-            reads[kid][reader] += 1
+            times = reads[kid].get(reader, 0) + step
+            if times:
+                reads[kid][reader] = times
+            else:
+                del reads[kid][reader]
 
 
-def _multiply(outer: list[Alternative], q: int, inner: list[Alternative]) -> list[Alternative]:
-    """Replace every read of class ``q`` by each of its alternatives."""
-    merged: list[Alternative] = []
-    for a in outer:
-        if q not in a.kids:
-            merged.append(a)
-            continue
-        for b in inner:
-            kids = tuple(sorted({*a.kids, *b.kids} - {q}))
-            mask = (a.mask & ~(1 << q)) | b.mask
-            merged.append(Alternative(a.cost + b.cost, kids, mask, a.origin + b.origin))
-    return merged
+def _product(a: Alternative, q: int, b: Alternative) -> Alternative:
+    """An alternative that reads class ``q``, with one of that class in its place."""
+    kids = tuple(sorted({*a.kids, *b.kids} - {q}))
+    return Alternative(a.cost + b.cost, kids, (a.mask & ~(1 << q)) | b.mask, a.origin + b.origin)
 
 
 def _mask(kids: Sequence[int]) -> int:
