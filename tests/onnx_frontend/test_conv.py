@@ -96,6 +96,11 @@ def test_gradient(case):
     assert abs(float((gradient * step).sum()) - want) < 2e-3 * (abs(want) + 1)
 
 
+def test_the_mean_of_an_image_is_finite_where_its_sum_is_not():
+    x = np.full((1, 2, 3, 4), 2e38, np.float32)
+    np.testing.assert_allclose(Case("GlobalAveragePool", [x]).model()(x0=x), np.full((1, 2, 1, 1), 2e38), rtol=1e-6)
+
+
 def test_average_divides_by_constants():
     model = POOLS[7].model()
     jaxpr = str(jax.make_jaxpr(model)(X2))

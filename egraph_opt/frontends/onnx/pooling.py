@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -110,7 +111,12 @@ def _root(node: Node, x: Array) -> Array:
 
 @operator("GlobalAveragePool")
 def _global_average_pool(_node: Node, x: Array) -> Array:
-    return jnp.mean(_wide(x), axis=tuple(range(2, x.ndim)), keepdims=True).astype(x.dtype)
+    axes = tuple(range(2, x.ndim))
+    count = math.prod(x.shape[axis] for axis in axes)
+    if not isinstance(count, int) or not count:
+        return jnp.mean(_wide(x), axis=axes, keepdims=True).astype(x.dtype)
+    # Shares are added up, as onnxruntime does: the sum of all may be infinite where their mean is not.
+    return jnp.sum(_wide(x) * np.asarray(1 / count, _wide(x).dtype), axis=axes, keepdims=True).astype(x.dtype)
 
 
 @operator("GlobalMaxPool")
