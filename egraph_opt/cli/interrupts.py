@@ -25,6 +25,9 @@ def leave(status: int) -> None:
 @contextlib.contextmanager
 def leaving() -> Iterator[None]:
     """Inside, Ctrl-C ends the process with its line: for imports, which would turn it into errors of their own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def handler(number: int, frame: Any) -> None:
         sys.stderr.write(INTERRUPTED)

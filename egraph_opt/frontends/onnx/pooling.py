@@ -111,12 +111,12 @@ def _root(node: Node, x: Array) -> Array:
 
 @operator("GlobalAveragePool")
 def _global_average_pool(_node: Node, x: Array) -> Array:
-    axes = tuple(range(2, x.ndim))
+    wide, axes = _wide(x), tuple(range(2, x.ndim))
     count = math.prod(x.shape[axis] for axis in axes)
     if not isinstance(count, int) or not count:
-        return jnp.mean(_wide(x), axis=axes, keepdims=True).astype(x.dtype)
-    # Shares are added up, as onnxruntime does: the sum of all may be infinite where their mean is not.
-    return jnp.sum(_wide(x) * np.asarray(1 / count, _wide(x).dtype), axis=axes, keepdims=True).astype(x.dtype)
+        return jnp.mean(wide, axis=axes, keepdims=True).astype(x.dtype)
+    # Shares are added up: the sum of all may be infinite where their mean is not.
+    return jnp.sum(wide * np.asarray(1 / count, wide.dtype), axis=axes, keepdims=True).astype(x.dtype)
 
 
 @operator("GlobalMaxPool")
