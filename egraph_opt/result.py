@@ -16,7 +16,7 @@ from egraph_opt._compat import outside_of_traces
 from egraph_opt.calling import Convention
 from egraph_opt.capture import Captured
 from egraph_opt.cost import cost_model
-from egraph_opt.derivative import with_derivative_of
+from egraph_opt.derivative import stated_inputs, with_derivative_of
 from egraph_opt.errors import ArgumentError, OutputError
 from egraph_opt.frontends import LoadedModel, save, write_atomically
 from egraph_opt.ir import Graph
@@ -113,14 +113,14 @@ class Result:
         if not self._prepares:
             return self.flat
         lowered = lower_graph(self.parts.run, self.captured.tracebacks)
-        if not self._has_own_derivative:
+        if self._derived_by_original == ():
             return lowered
         count, constants = len(self.captured.leaf_names), self.captured.constants
 
         def original(*values: Any) -> list[Any]:
             return self.captured.original(*values[:count], *constants)
 
-        return with_derivative_of(lowered, original)
+        return with_derivative_of(lowered, original, self._derived_by_original)
 
     def prepare(self, *frozen: Any) -> Callable[..., Any]:
         """Do the work that depends on the frozen arguments alone.
@@ -243,11 +243,16 @@ class Result:
         if not self.report.improved:
             return self._as_written
         lowered = lower_graph(self.after, self.captured.tracebacks)
-        return with_derivative_of(lowered, self.captured.original) if self._has_own_derivative else lowered
+        places = self._derived_by_original
+        return lowered if places == () else with_derivative_of(lowered, self.captured.original, places)
 
-    @property
-    def _has_own_derivative(self) -> bool:
-        return self.captured.has_custom_derivatives or self.captured.has_checkpoint
+    @cached_property
+    def _derived_by_original(self) -> tuple[int, ...] | None:
+        """Leaves of which only the original has the derivative that the user asked for; None for all of them."""
+        if self.captured.has_custom_derivatives or self.captured.has_checkpoint:
+            return None
+        count = len(self.captured.leaf_names) if self._prepares else len(self.before.inputs)
+        return tuple(sorted(place for place in stated_inputs(self.before) if place < count))
 
     def _as_written(self, leaves: Sequence[Any]) -> list[Any]:
         """The user's own function, neither as the Graph spells it nor as its jaxpr was traced somewhere else."""

@@ -106,6 +106,22 @@ def test_narrow_types(dtype: Any) -> None:
     assert count_graph(result.after).transcendentals <= 6
 
 
+@pytest.mark.parametrize(
+    ("program", "most"),
+    [
+        (lambda z, x: (z @ z).conj().T @ x, 2),
+        (lambda z, x: jnp.conj(z.conj() @ x + (z @ z).conj().sum(0)), 1),
+        (lambda z, x: jnp.real(jnp.conj(z @ z @ x)) + jnp.real(x), 0),
+    ],
+)
+def test_conjugates_do_not_keep_products_apart(program: Program, most: int) -> None:
+    z, x = (jax.lax.complex(positive(*shape), positive(*shape) - 1) for shape in ((24, 24), (24,)))
+    result = egraph_opt.optimize(program, measure=False, budget=SECONDS, cost="flops").plan(z, x)
+    np.testing.assert_allclose(result(z, x), program(z, x), rtol=1e-3, atol=1e-3)
+    assert count_graph(result.after).flops <= 4.5 * 2 * 4 * 24 * 24, result.after
+    assert result.after.op_counts()["conj"] <= most
+
+
 def test_complex_numbers_keep_their_branches() -> None:
     z = jnp.asarray([1 + 5j, -2 - 4j], jnp.complex64)
     for program in (lambda z: jnp.log(jnp.exp(z)), lambda z: jnp.sqrt(z * z), lambda z: (z**2.0) ** 0.5):

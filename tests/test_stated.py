@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 import egraph_opt
+from egraph_opt.capture import capture
 from egraph_opt.cost import count_graph
+from egraph_opt.derivative import stated_inputs
 from egraph_opt.errors import ArgumentError
 from egraph_opt.ir import Graph
 from egraph_opt.stated import holds
@@ -150,3 +152,28 @@ def test_source_lines_are_the_users() -> None:
 
     for function in (egraph_opt.guarded(product, a="diagonal"), stated):
         assert files_of(planned(function, A, B).before) == {__file__}
+
+
+def test_derivatives_along_directions_without_the_fact_are_those_of_the_original() -> None:
+    def form(s: Any, x: Any) -> Any:
+        return x @ jnp.linalg.inv(egraph_opt.assume(s, "positive_definite")) @ jnp.flip(x)
+
+    S, x = jnp.asarray(A @ A.T / N + np.eye(N, dtype="float32")), jnp.asarray(B[0])
+    function = egraph_opt.optimize(form, measure=False, verify=False, cost="flops")
+    assert "cholesky" in function.plan(S, x).after.op_counts()
+    for by in (0, 1):
+        np.testing.assert_allclose(jax.grad(function, by)(S, x), jax.grad(form, by)(S, x), rtol=1e-4, atol=1e-5)
+    assert " lu[" not in str(jax.make_jaxpr(jax.grad(function, 1))(S, x)), "of x the chosen program is differentiated"
+
+
+def test_inputs_of_which_facts_are_stated() -> None:
+    def inputs(function: Any, *args: Any) -> frozenset[int]:
+        return stated_inputs(capture(function, args).graph)
+
+    points, number, x = A[:, :2], np.float32(2.0), A[0]
+    kernel = lambda p, t: jnp.exp(-t * jnp.sum((p[:, None] - p) ** 2, -1))  # noqa: E731
+    assert not inputs(lambda p, t: egraph_opt.assume(kernel(p, t), "positive_definite") @ p, points, number)
+    assert inputs(lambda a, b, x: egraph_opt.assume(a + b.T, "symmetric") @ x, A, B, x) == {0, 1}
+    assert inputs(lambda t, a: egraph_opt.assume(a.reshape(N, N), "diagonal") * t, number, A.ravel()) == {1}
+    assert 0 in inputs(egraph_opt.guarded(product, a="lower_triangular"), A, points)
+    assert not inputs(lambda a: egraph_opt.assume(a, "positive"), A)

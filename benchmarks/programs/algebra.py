@@ -55,6 +55,8 @@ PROGRAMS: dict[str, Case] = {
     "AB+AC": (lambda A, B, C: A @ B + A @ C, (A, B, C), 4.22e6),
     "BA-CA": (lambda A, B, C: B @ A - C @ A, (A, B, C), 4.22e6),
     "2AB+3AC": (lambda A, B, C: 2 * (A @ B) + 3 * (A @ C), (A, B, C), 4.26e6),
+    "(AC)'+C'B'": (lambda A, B, C: (A @ C).T + C.T @ B.T, (A, B, C), 4.22e6),
+    "(2A)(B/3)(x/2)": (lambda A, B, x: (A * 2.0) @ (B / 3.0) @ (x / 2.0), (A, B, x), 6.6e4),
     "(A-UU')x": (lambda A, U, x: (A - U @ U.T) @ x, (A, U, x), 3.51e4),
     "(A+UV')B": (lambda A, U, V, x: (A + U @ V.T) @ x, (A, U, V, x), 3.51e4),
     "(I+uv')x": (lambda x, y, v: (jnp.eye(N) + jnp.outer(x, y)) @ v, (x, y, v), 6.5e2),
@@ -110,7 +112,7 @@ def build(name: str) -> tuple[Callable[..., Any], Sequence[Any]]:
 
 FAMILIES = {
     "B": ("B'AA'B", "(A'B)'(A'B)", "A'B+(B'A)'"),
-    "C": ("AB+AC", "BA-CA", "2AB+3AC", "(A-UU')x", "(A+UV')B", "(I+uv')x"),
+    "C": ("AB+AC", "BA-CA", "2AB+3AC", "(AC)'+C'B'", "(A-UU')x", "(A+UV')B", "(I+uv')x"),
     "E": ("trace(AB)", "trace(ABC)", "sum(AB)", "mean over rows of AB", "diag(AB)", "diag(AB) by jnp.diag", "diag(ABC)",
           "batched trace", "rank 4"),
     "F": ("diag(x)A",),

@@ -384,6 +384,8 @@ CASES = (
     case("bfloat16 chain", "A", lambda A, B, x: jnp.dot(jnp.dot(A, B), x), lambda A, B, x: A @ (B @ x),
          lambda n: tuple(a.astype(jnp.bfloat16) for a in dense((n, n), (n, n), (n,)))),
     case("complex chain", "A", lambda A, x: A.conj().T @ A @ x, lambda A, x: A.conj().T @ (A @ x), _complex),
+    case("conjugate of a product", "A", lambda A, x: (A @ A).conj().T @ x,
+         lambda A, x: jnp.conj(A.T @ (A.T @ jnp.conj(x))), _complex),
     case("integer trace", "E", lambda A, B: jnp.trace(A @ B), lambda A, B: jnp.sum(A * B.T),
          lambda n: (integers(9, n, n), integers(9, n, n, seed=1))),
     case("linear attention", "G", attention, attention_hand, _shapes("bnk bnk bnk")),

@@ -20,7 +20,7 @@ from egraph_opt.engine.splits import Split, split_sum
 from egraph_opt.engine.words import ADD
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import Scale, Spec, identity
-from egraph_opt.ir.spec_algebra import is_factor, swap
+from egraph_opt.ir.spec_algebra import is_factor, swap, turned
 
 MAX_TERMS = 200
 MAX_MADE = 3_000
@@ -33,8 +33,25 @@ Parts = tuple[tuple[int, Scale], ...]
 GroupKey = tuple[str, str, int]
 """Constructor, spec with the varying operand first, class of the shared one (-1 for one operand)."""
 
-Group = dict[int, tuple[int, Scale, ENode]]
-"""Term -> varying operand, the factor of the product in the term, and the product as the e-graph spells it."""
+
+class Member(NamedTuple):
+    """A term of a group, as a product.
+
+    Args:
+        varying: the operand that the terms of the group do not share.
+        scale: factor of the product in the term.
+        product: as the e-graph spells it.
+        link: the einsum that makes the term of the product; "" where the product is the term.
+    """
+
+    varying: int
+    scale: Scale
+    product: ENode
+    link: str
+
+
+Group = dict[int, Member]
+"""Term -> what it is as a product."""
 
 
 class Reading(NamedTuple):
@@ -90,12 +107,15 @@ class Sums:
 
         return read(top)
 
-    def products(self, tree: int) -> dict[int, tuple[str, str, tuple[int, ...], Scale]]:
-        """What a factored tree of the last step took terms for: number of the term -> einsum on numbers, its factor."""
+    def products(self, tree: int) -> dict[int, tuple[str, str, tuple[int, ...], str]]:
+        """What a factored tree of the last step took terms for: number of the term -> einsum on numbers, and its link.
+
+        The link is the einsum that makes the term of the product, "" where they are the same.
+        """
         of, found = self._names.of, {}
         for _, members in self._taken.get(tree, ()):
-            for term, (_, scale, node) in members.items():
-                found[of(term)] = (node.constructor, node.text, tuple([of(q) for q in node.children]), scale)
+            for term, (_, _, node, link) in members.items():
+                found[of(term)] = (node.constructor, node.text, tuple([of(q) for q in node.children]), link)
         return found
 
     def _is_kept(self, terms: Terms) -> bool:
@@ -203,14 +223,14 @@ class Sums:
         """Products that several terms share an operand of, best saving first."""
         shared: dict[GroupKey, Group] = defaultdict(dict)
         for term in terms:
-            for node, scale in self._products(term):
+            for node, text, scale, link in self._products(term):
                 if node.constructor == "Einsum2":
                     x, y = node.children
                     # a b and b c may stand in either order of classes: the varying operand comes first here.
-                    shared["Einsum2", node.text, y].setdefault(term, (x, scale, node))
-                    shared["Einsum2", swap(node.text), x].setdefault(term, (y, scale, node))
-                elif node.children[0] != term and _is_plain_copy(node.text):
-                    shared["Einsum1", node.text, -1].setdefault(term, (node.children[0], scale, node))
+                    shared["Einsum2", text, y].setdefault(term, Member(x, scale, node, link))
+                    shared["Einsum2", swap(text), x].setdefault(term, Member(y, scale, node, link))
+                elif node.children[0] != term and _is_plain_copy(text):
+                    shared["Einsum1", text, -1].setdefault(term, Member(node.children[0], scale, node, link))
         found = []
         for key, group in shared.items():
             if len(group) > 1 and (saving := _saving(key[0], key[1], len(group))) > 0:
@@ -218,19 +238,23 @@ class Sums:
         found.sort(key=lambda item: item[:4])
         return [(key, group) for *_, key, group in found]
 
-    def _products(self, term: int) -> Iterator[tuple[ENode, Scale]]:
-        """Einsums that a term is, and contractions that it is a multiple of."""
+    def _products(self, term: int) -> Iterator[tuple[ENode, str, Scale, str]]:
+        """Einsums that a term is, and contractions that it is a transpose or a multiple of.
+
+        Each with its spec, its result in the order of the term's dimensions; with its factor in the term; and with the
+        einsum that makes the term of it.
+        """
         classes, types = self._snapshot.classes, self._snapshot.types
         for node in classes[term]:
             if node.constructor not in ("Einsum1", "Einsum2") or any(types[q] is None for q in node.children):
                 continue
-            yield node, 1
+            yield node, node.text, 1, ""
             spec = Spec.parse(node.text)
-            if spec.scale != 1 and spec.inputs[0] == spec.output and spec.is_permutation:
+            if spec.is_permutation and not spec.is_identity:
                 for inner in classes[node.children[0]]:
                     known = all(types[q] is not None for q in inner.children)
                     if inner.constructor == "Einsum2" and known and Spec.parse(inner.text).summed:
-                        yield inner, spec.scale
+                        yield inner, turned(inner.text, node.text), spec.scale, node.text
 
     def _factored(self, terms: Terms, groups: list[tuple[GroupKey, Group]], start: int, shape: tuple[int, ...]) -> int:
         """Tree with groups taken out greedily, beginning with group ``start``."""
@@ -244,8 +268,8 @@ class Sums:
                 continue
             taken.append((key, members))
             inner: Terms = {}
-            for term, (x, scale, _) in members.items():
-                inner[x] = inner.get(x, 0) + scale * left.pop(term)
+            for term, member in members.items():
+                inner[member.varying] = inner.get(member.varying, 0) + member.scale * left.pop(term)
             named = tuple(sorted((self._names.of(x), k) for x, k in inner.items() if k != 0))
             if not named:
                 return self._tree(sorted((self._names.of(t), k) for t, k in terms.items()), shape)

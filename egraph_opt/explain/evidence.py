@@ -128,10 +128,12 @@ class Evidence:
         spelled = []
         for n, k in sorted(parts.items()):
             if n in products:
-                constructor, text, operands, scale = products[n]
+                constructor, text, operands, link = products[n]
                 term = self.make(constructor, text, [self._term[q] for q in operands])
                 assert term is not None
-                spelled.append(self._scaled(self._scaled(term, scale), k))
+                term = self.make("Einsum1", link, [term]) if link else term
+                assert term is not None
+                spelled.append(self._scaled(term, k))
             else:
                 spelled.append(self._scaled(self._term[n], k))
         self.add(Equation("sum", opened, self.total(plain)))

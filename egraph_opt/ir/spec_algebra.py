@@ -171,6 +171,14 @@ def relate(first: str, second: str) -> str | None:
 
 
 @_cache
+def turned(product: str, permutation: str) -> str:
+    """The product with its result transposed as ``permutation`` does it, whose factor is left out."""
+    p, turn = Spec.parse(product), Spec.parse(permutation)
+    place = dict(zip(turn.inputs[0], p.output, strict=True))
+    return canonical(list(p.inputs), "".join(place[c] for c in turn.output), p.sizes, p.scale)
+
+
+@_cache
 def further_sum(first: str, second: str) -> str | None:
     """Sum that makes the result of ``first`` that of ``second``: same operands, fewer dimensions in the result."""
     a, b = Spec.parse(first), Spec.parse(second)

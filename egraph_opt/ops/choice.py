@@ -192,8 +192,7 @@ define(
 )
 
 
-def _infer_conj(types: Sequence[TensorType], *, input_dtype: DType) -> tuple[TensorType, ...]:
-    del input_dtype
+def _infer_conj(types: Sequence[TensorType]) -> tuple[TensorType, ...]:
     check_count("conj", types, 1)
     check_kind("conj", types, "fc")
     dtype = types[0].dtype
@@ -204,15 +203,13 @@ define(
     Op(
         name="conj",
         arity=1,
-        attrs=("input_dtype",),
         infer=_infer_conj,
-        lower=binding("conj"),
+        lower=lax.conj,
         flops=_one_each,
         captures=("conj",),
+        ignored=("input_dtype",),
         traits=ELEMENTWISE | {Trait.ZERO_TO_ZERO, Trait.LINEAR},
-        examples=tuple(
-            Example((_type(dtype, 2, 3),), (("input_dtype", DType(dtype)),)) for dtype in ("complex64", "float32")
-        ),
+        examples=tuple(Example((_type(dtype, 2, 3),)) for dtype in ("complex64", "float32")),
         source=LAX.format("conj"),
     )
 )

@@ -194,8 +194,6 @@ def _attributes(profile: Profile, name: str, operands: Sequence[TensorType], wan
         values = {"new_dtype": DType(want.dtype or profile.rng.choice(_CONVERSIONS))}
     elif op.name == "integer_pow":
         values = {"y": profile.rng.choice((2, 3, 2, 4, -1, -2, 5, 1, 0))}
-    elif op.name == "conj":
-        values = {"input_dtype": DType(operands[0].dtype)}
     else:
         values = dict(profile.rng.choice(op.examples).attrs)
     return attribute_text(tuple((k, freeze(v)) for k, v in values.items()))
