@@ -7,7 +7,8 @@ is computed at small sizes by giving each class a size; where an operation fixes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 
 from egraph_opt.ir import Builder, Graph, Node, Spec, TensorType
 from egraph_opt.ir.spec import canonical
@@ -83,9 +84,22 @@ class Dims:
             self._unite_all(own, operands[0])
         elif node.op == "reshape":
             self._reshape(node, own, operands[0], fixed)
+        elif node.op in CUTTING:
+            self._cut(
+                set(CUTTING[node.op](node, [self._size[self.find(d)] for d in operands[0]])), own, operands, fixed
+            )
         elif node.op != "input":
             fixed.update(own)
             fixed.update(d for dims in operands for d in dims)
+
+    def _cut(self, axes: set[int], own: Classes, operands: Sequence[Classes], fixed: set[int]) -> None:
+        """Dimensions that are cut or put together are fixed, and new ones; the others stay the same."""
+        for dims in operands:
+            self._unite_all(
+                *([d for i, d in enumerate(word) if i not in axes] for word in (own, dims if dims else own))
+            )
+            fixed.update(d for i, d in enumerate(dims) if i in axes)
+        fixed.update(d for i, d in enumerate(own) if i in axes)
 
     def _unite_all(self, own: Classes, other: Classes) -> None:
         for a, b in zip(own, other, strict=True):
@@ -115,13 +129,40 @@ class Dims:
             last += 1
         left = [i for i in range(first, len(old) - last) if old[i] != 1]
         stayed = [i for i in range(first, len(new) - last) if new[i] != 1]
-        if [old[i] for i in left] == [new[i] for i in stayed]:
-            self._unite_all([own[i] for i in stayed], [before[i] for i in left])
-        else:
-            left, stayed = [], []
-        fixed.update(own[i] for i in range(first, len(own) - last) if i not in stayed)
-        fixed.update(before[i] for i in range(first, len(before) - last) if i not in left)
+        kept = _leading(old, new, left, stayed)
+        kept += _leading(old, new, left[len(kept) :][::-1], stayed[len(kept) :][::-1])
+        for i, j in kept:
+            self._unite(own[j], before[i])
+        fixed.update(own[j] for j in range(first, len(own) - last) if j not in {j for _, j in kept})
+        fixed.update(before[i] for i in range(first, len(before) - last) if i not in {i for i, _ in kept})
 
+
+def _leading(
+    old: Sequence[int], new: Sequence[int], left: Sequence[int], stayed: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Pairs of dimensions that are equal from the first on."""
+    pairs = itertools.takewhile(lambda pair: old[pair[0]] == new[pair[1]], zip(left, stayed, strict=False))
+    return list(pairs)
+
+
+def _sliced(node: Node, shape: Sequence[int]) -> list[int]:
+    strides = node.attr("strides") or [1] * len(shape)
+    bounds = zip(node.attr("start_indices"), node.attr("limit_indices"), strides, shape, strict=True)
+    return [i for i, (start, limit, stride, size) in enumerate(bounds) if (start, limit, stride) != (0, size, 1)]
+
+
+def _padded(node: Node, shape: Sequence[int]) -> list[int]:
+    del shape
+    return [i for i, widths in enumerate(node.attr("padding_config")) if any(widths)]
+
+
+CUTTING: Mapping[str, Callable[[Node, Sequence[int]], list[int]]] = {
+    "slice": _sliced,
+    "pad": _padded,
+    "concatenate": lambda node, shape: [int(node.attr("dimension"))],
+    "rev": lambda node, shape: list(node.attr("dimensions")),
+}
+"""Operations that cut dimensions, or put them together, and which, by the shape of the first operand."""
 
 REDUCTIONS = frozenset({"reduce_max", "reduce_min", "reduce_and", "reduce_or", "reduce_prod", "argmax", "argmin"})
 KEEPING = frozenset({"stop_gradient", "copy", "cumsum", "cumprod", "cummax", "cumlogsumexp", "assume"})
@@ -147,5 +188,9 @@ def resized(graph: Graph, dims: Dims, sizes: Mapping[int, int]) -> Graph:
             attrs = (("spec", canonical(spec.inputs, spec.output, letters, spec.scale)),)
         elif node.op == "reshape":
             attrs = (("shape", shape),)
+        elif node.op == "slice":
+            cut = _sliced(node, graph.nodes[node.operands[0]].type.shape)
+            limits = tuple(n if d in cut else shape[d] for d, n in enumerate(node.attr("limit_indices")))
+            attrs = tuple((name, limits if name == "limit_indices" else value) for name, value in attrs)
         place.append(builder.add(node.op, [place[q] for q in node.operands], attrs, type))
     return builder.build([place[n] for n in graph.outputs])

@@ -21,6 +21,8 @@ from egraph_opt.kernels.match import Layout, Match, match
 from egraph_opt.kernels.picks import Picks, picks_in
 from egraph_opt.kernels.record import Kernel, Static, all_kernels, frozen
 from egraph_opt.kernels.region import FAMILIES, LABEL_DTYPES, Piece, can_open, cuts, families, piece, read_by, texts
+from egraph_opt.kernels.rotary import ROTARY
+from egraph_opt.kernels.rotary_find import find_rotary
 from egraph_opt.kernels.values import Likeness
 
 REACH = 14
@@ -57,6 +59,11 @@ def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: fl
         wanted.remove(ATTENTION)
         found += find_attention(graph, known)
         covered |= {n for one in found for n in one.inside}
+    if ROTARY in wanted:
+        wanted.remove(ROTARY)
+        turned = list(find_rotary(graph, known, end))
+        found += turned
+        covered |= {n for one in turned for n in one.inside}
     for root in reversed(range(len(graph.nodes))):
         here = [k for k in wanted if needs(k) <= reach[root] and (k.lowerings or root not in covered)]
         if root in known or not graph.nodes[root].operands or not here:

@@ -6,9 +6,11 @@ from __future__ import annotations
 from egraph_opt.kernels import activations, cross_entropy, norms, softmax
 from egraph_opt.kernels.attention import ATTENTION
 from egraph_opt.kernels.record import Kernel, add
+from egraph_opt.kernels.rotary import ROTARY
 
 SHIPPED: tuple[Kernel, ...] = (
     ATTENTION,
+    ROTARY,
     *softmax.KERNELS,
     *cross_entropy.KERNELS,
     *norms.KERNELS,
