@@ -21,6 +21,8 @@ from egraph_opt.lower import lower_graph
 from egraph_opt.normalise import normalise
 from egraph_opt.ops.kernel import Lowering
 from egraph_opt.verify.promote import promote_graph
+from tests.onnx_frontend.nodes import Case
+from tests.onnx_frontend.test_attention import ROTARY
 
 B, T, H, D = 2, 5, 3, 8
 h = D // 2
@@ -197,6 +199,16 @@ def test_spellings_are_recognised_and_equal_in_double_precision(function: Any, a
         wide += [np.zeros(t.shape, t.dtype) for t in graph.input_types[len(args) :]]  # folded: read no more
         want, got = (lower_graph(promote_graph(g))(wide)[0] for g in (graph, new))
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("case", "label"),
+    zip(ROTARY, ["rotary (half)", "rotary (pairs)", "rotary (half, first 8)", "rotary (pairs, first 6)"], strict=True),
+)
+def test_operators_of_models_are_recognised(case: Case, label: str) -> None:
+    model, names = case.model(), list(case.feeds)
+    _, found = found_in(lambda *xs: model(**dict(zip(names, xs, strict=True))), tuple(case.feeds.values()))
+    assert [one.label for one in found] == [label]
 
 
 def angled(f: Any, g: Any, slow: Any = SPEEDS, fast: Any = SPEEDS) -> Callable[..., Any]:
