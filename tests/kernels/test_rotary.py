@@ -203,7 +203,13 @@ def test_spellings_are_recognised_and_equal_in_double_precision(function: Any, a
 
 @pytest.mark.parametrize(
     ("case", "label"),
-    zip(ROTARY, ["rotary (half)", "rotary (pairs)", "rotary (half, first 8)", "rotary (pairs, first 6)"], strict=True),
+    list(
+        zip(
+            ROTARY,
+            ["rotary (half)", "rotary (pairs)", "rotary (half, first 8)", "rotary (pairs, first 6)"],
+            strict=True,
+        )
+    ),
 )
 def test_operators_of_models_are_recognised(case: Case, label: str) -> None:
     model, names = case.model(), list(case.feeds)
