@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from egraph_opt.ir import TensorType
+from egraph_opt.kernels import pallas_rows
 from egraph_opt.kernels.record import Kernel
 
 LARGEST_EPS = 0.1
@@ -65,12 +66,13 @@ def _say(static: Mapping[str, Any]) -> str:
     return f"eps {static['eps']:.3g}" if static["eps"] else "no eps"
 
 
-def _kernel(name: str, pattern: Any, shapes: tuple[str, ...], doc: str) -> Kernel:
+def _kernel(name: str, pattern: Any, shapes: tuple[str, ...], doc: str, rows: Any = None) -> Kernel:
     return Kernel(
         name=name,
         pattern=pattern,
         shapes=shapes,
         result=shapes[0],
+        lowerings=(pallas_rows.way(rows),) if rows else (),
         statics=_eps,
         samples=({"eps": 1e-5},),
         describe=_say,
@@ -79,12 +81,14 @@ def _kernel(name: str, pattern: Any, shapes: tuple[str, ...], doc: str) -> Kerne
     )
 
 
+_LAYER, _RMS = pallas_rows.layer_norm, pallas_rows.rms_norm
+
 KERNELS = (
-    _kernel("layer_norm", _layer_norm, ("... n",), "(x - mean) / sqrt(variance + eps)"),
-    _kernel("layer_norm_gain", _layer_norm_gain, ("... n", "n"), "layer norm times a gain"),
-    _kernel("layer_norm_affine", _layer_norm_affine, ("... n", "n", "n"), "layer norm times a gain plus an offset"),
+    _kernel("layer_norm", _layer_norm, ("... n",), "(x - mean) / sqrt(variance + eps)", _LAYER),
+    _kernel("layer_norm_gain", _layer_norm_gain, ("... n", "n"), "layer norm times a gain", _LAYER),
+    _kernel("layer_norm_affine", _layer_norm_affine, ("... n", "n", "n"), "the same plus an offset", _LAYER),
     _kernel("group_norm", _group_norm, ("... n m",), "layer norm over groups of channels and places"),
     _kernel("group_norm_2d", _group_norm_3, ("... n m k",), "group norm with two axes of places"),
-    _kernel("rms_norm", _rms_norm, ("... n",), "x / sqrt(mean of squares + eps)"),
-    _kernel("rms_norm_gain", _rms_norm_gain, ("... n", "n"), "RMS norm times a gain"),
+    _kernel("rms_norm", _rms_norm, ("... n",), "x / sqrt(mean of squares + eps)", _RMS),
+    _kernel("rms_norm_gain", _rms_norm_gain, ("... n", "n"), "RMS norm times a gain", _RMS),
 )

@@ -12,6 +12,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 
+import jax
+
 from egraph_opt.ir import Graph
 from egraph_opt.kernels.attention import ATTENTION
 from egraph_opt.kernels.attention_find import find_attention
@@ -36,7 +38,8 @@ _verdicts: OrderedDict[tuple[Kernel, Graph], tuple[Layout, Static, Likeness] | N
 def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: float = math.inf) -> list[Found]:
     """Idioms of a program in normal form, in the order of the program.
 
-    Those with lowerings are listed wherever they are, even inside of each other; the rest outermost only.
+    Those with lowerings for the device at hand are listed wherever they are, even inside of each other; the rest
+    outermost only.
 
     Args:
         graph: the program; sub-graphs are not looked into.
@@ -49,6 +52,7 @@ def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: fl
     if not wanted:
         return []
     end = time.process_time() + seconds  # of its own work: a busy machine must not hide idioms
+    runs = {k for k in wanted if k.runs_on(jax.default_backend())}
     known = texts(graph)
     picks = picks_in(graph, known) if any(k.labels for k in wanted) else {}
     reach = _reach(graph, known, picks)
@@ -65,14 +69,14 @@ def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: fl
         found += turned
         covered |= {n for one in turned for n in one.inside}
     for root in reversed(range(len(graph.nodes))):
-        here = [k for k in wanted if needs(k) <= reach[root] and (k.lowerings or root not in covered)]
+        here = [k for k in wanted if needs(k) <= reach[root] and (k in runs or root not in covered)]
         if root in known or not graph.nodes[root].operands or not here:
             continue
         if time.process_time() > end:
             break
         ones = _at(graph, root, here, known, picks)
         named = max((one for one in ones if root not in covered), key=_extent, default=None)
-        found += [one for one in ones if one is named or (one.kernel.lowerings and not _is_part(one, found, users))]
+        found += [one for one in ones if one is named or (one.kernel in runs and not _is_part(one, found, users))]
         if named is not None:
             covered |= {n for n in named.inside if users[n] <= named.inside | {named.root}}
     return sorted(found, key=lambda one: one.root)

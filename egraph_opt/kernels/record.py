@@ -95,6 +95,10 @@ class Kernel:
         kinds = ["int32" if i in self.labels else "float32" for i in range(len(shapes))]
         return tuple(TensorType(shape, kind) for shape, kind in zip(shapes, kinds, strict=True))
 
+    def runs_on(self, platform: str) -> bool:
+        """Whether it has a lowering for a platform."""
+        return any(not low.devices or platform in low.devices for low in self.lowerings)
+
     def label(self, static: Static) -> str:
         """The name with what is worth saying of the static keywords: ``attention (causal)``."""
         text = self.describe(dict(static))

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from egraph_opt.kernels import pallas_rows
 from egraph_opt.kernels.record import Kernel
 
 
@@ -27,13 +28,20 @@ _LOG = frozenset({"exp", "log"})
 
 KERNELS = (
     Kernel(
-        name="softmax", pattern=_softmax, shapes=("... n",), result="... n", doc="exp(x) / sum(exp(x))", families=_EXP
+        name="softmax",
+        pattern=_softmax,
+        shapes=("... n",),
+        result="... n",
+        lowerings=(pallas_rows.way(pallas_rows.softmax),),
+        doc="exp(x) / sum(exp(x))",
+        families=_EXP,
     ),
     Kernel(
         name="log_softmax",
         pattern=_log_softmax,
         shapes=("... n",),
         result="... n",
+        lowerings=(pallas_rows.way(pallas_rows.log_softmax),),
         doc="x - logsumexp(x)",
         families=_LOG,
     ),

@@ -47,8 +47,9 @@ def _how(one: Found, ways: Counter[str], platform: str, numerics: Numerics) -> s
     """How an idiom runs, or why it runs as it is written."""
     if ways:
         return "run by " + ", ".join(f"{way} x{count}" if count > 1 else way for way, count in ways.items())
-    if not one.kernel.lowerings:
-        return "as written; the compiler fuses it"
+    if not one.kernel.user and not one.kernel.runs_on(platform):
+        others = [f"{low.name} is for {', '.join(low.devices)}" for low in one.kernel.lowerings]
+        return "; ".join(["as written", "the compiler fuses it", *others])
     if one.overflows and numerics < Numerics.FINITE:
         return "as written; it overflows where its kernels do not, which numerics='finite' would allow"
     fitting = one.lowerings(platform, numerics)
