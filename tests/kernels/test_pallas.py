@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pallas programs: those of norms and softmax beside their patterns, the documentation's example, lowering to Triton."""
+"""Pallas programs: norms and softmax beside their patterns, the documentation's example, lowering to Triton."""
 
 import textwrap
 from dataclasses import replace
