@@ -149,6 +149,14 @@ SEARCHED: dict[str, tuple[Callable[..., Any], tuple[Any, ...], float]] = {
     "normal equations": (
         lambda c, b: inv(c.T @ c) @ c.T @ b, (C, b), 2 * N * M * M + 2 * N * M + M**3 + 2 * M * M,
     ),
+    "outer product": (lambda a, b, d: solve(a, jnp.outer(b, d[0])), (A, b, B), FACTOR + 3 * N * N),
+    "gradient of a form": (
+        lambda a, b: jax.grad(lambda m: b @ inv(m) @ b)(a), (A, b), FACTOR + 6 * N * N,
+    ),
+    "leverages": (
+        lambda c: jnp.diag(c @ inv(assume(c.T @ c, "positive_definite")) @ c.T), (C,),
+        3 * N * M * M + M**3 / 3 + 2 * N * M,
+    ),
     "quadratic form": (
         lambda s, b: b @ solve(assume(s, "positive_definite"), b), (S, b), CHOLESKY + N * N + 4 * N,
     ),
@@ -158,7 +166,7 @@ SEARCHED: dict[str, tuple[Callable[..., Any], tuple[Any, ...], float]] = {
 }  # fmt: skip
 
 
-QUICK = {"inverse times matrix", "transposed inverse", "Woodbury", "sum of inverses", "quadratic form"}
+QUICK = {"inverse times matrix", "transposed inverse", "outer product", "Woodbury", "leverages"}
 CASES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in SEARCHED]
 
 

@@ -206,6 +206,14 @@ def weighted_hand(A, b, C):
     return both[:, 0], both[:, 1:]
 
 
+def leverages(X):
+    return jnp.diag(X @ inv(_pd(X.T @ X)) @ X.T)
+
+
+def leverages_hand(X):
+    return jnp.sum(solve_triangular(chol(X.T @ X), X.T, lower=True) ** 2, 0)
+
+
 def quadratic(A, x):
     return x @ inv(_pd(A)) @ x
 
@@ -412,6 +420,11 @@ CASES = (
     case("solve, positive definite", "F", lambda A, b: solve(_pd(A), b), spd_solve, _spd_and("n")),
     case("solve, A'A+I", "F", lambda A, b: solve(A.T @ A + eye(A.shape[1], dtype=A.dtype), b),
          lambda A, b: spd_solve(A.T @ A + eye(A.shape[1], dtype=A.dtype), b), _shapes("nh h")),
+    case("leverages", "F", leverages, leverages_hand, _shapes("nh")),
+    case("solve, outer product", "F", lambda A, x, y: solve(A, jnp.outer(x, y)),
+         lambda A, x, y: jnp.outer(solve(A, x), y), _regular_and("n n")),
+    case("gradient of a form with an inverse", "F", lambda A, x: jax.grad(lambda M: x @ inv(M) @ x)(A),
+         lambda A, x: -jnp.outer(solve(A.T, x), solve(A, x)), _regular_and("n")),
     case("quadratic form", "F", quadratic, quadratic_hand, _spd_and("n")),
     case("Gaussian log-density", "F", log_density, log_density_hand, _spd_and("n n"), 100),
     case("Gaussian process", "F", gaussian_process, gaussian_process_hand, _spd_and("n")),

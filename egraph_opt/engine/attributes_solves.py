@@ -36,6 +36,10 @@ def _moved(found: solves.Moved | None) -> Result:
     return None if found is None else {"before": found.before, "after": found.after}
 
 
+def _pair(found: tuple[str, str] | None) -> Result:
+    return None if found is None else {"before": found[0], "product": found[1]}
+
+
 def _into(spec: str, position: int, matrix: str, free: bool) -> Result:
     return _moved(solves.into_solve(spec, position, _lead(matrix), free))
 
@@ -155,6 +159,13 @@ ship(
         _ROUND,
         lambda spec, position, attrs, matrix: _around(spec, position, attrs, matrix, False),
         "a factor before a solution as right-hand side of the transposed system; if no dearer",
+    ),
+    AttributeFunction(
+        "fewer-columns",
+        (_S, _I, _S),
+        ("before", "product"),
+        lambda spec, position, matrix: _pair(solves.fewer_columns(spec, position, _lead(matrix))),
+        "an operand of a product as right-hand side, and the product of its solution with the other one; if cheaper",
     ),
     AttributeFunction(
         "around-inverse",

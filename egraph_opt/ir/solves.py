@@ -165,6 +165,31 @@ def out_of_solve(text: str, position: int, lead: int) -> str | None:
 
 
 @_cache
+def fewer_columns(text: str, position: int, lead: int) -> tuple[str, str] | None:
+    """``A^-1 (B Y) = (A^-1 B) Y`` where that is cheaper, as with outer products.
+
+    Args:
+        text: product that is solved with; operand ``position`` is ``B``.
+        position: 0 or 1.
+        lead: batch dimensions of the system.
+
+    Returns:
+        How ``B`` becomes a right-hand side, and the product of its solution with ``Y``, in this order.
+    """
+    spec = Spec.parse(text)
+    word, other = spec.inputs[position], spec.inputs[1 - position]
+    head = spec.output[: lead + 1]
+    if len(set(word)) < len(word) or not set(head) <= set(word) or head[lead] in other:
+        return None
+    turned = head + "".join(c for c in word if c not in head)
+    product = canonical([turned, other], spec.output, spec.sizes)
+    old = _substitution(spec, spec.output, lead) + spec.flops
+    if _substitution(spec, turned, lead) + Spec.parse(product).flops >= old:
+        return None
+    return canonical([word], turned, spec.sizes), product
+
+
+@_cache
 def of_moved_matrix(text: str, matrix: str, transposed: bool, right: tuple[int, ...]) -> System | None:
     """A solve with a transposed, scaled or broadcast matrix, as one with the matrix before that.
 
