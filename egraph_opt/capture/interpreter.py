@@ -12,7 +12,19 @@ from typing import Any
 import jax.extend.core as jex
 import numpy as np
 
-from egraph_opt.capture import calls, control, declared, general, indexing, layout, pointwise, products, solves, windows
+from egraph_opt.capture import (
+    calls,
+    control,
+    declared,
+    general,
+    indexing,
+    layout,
+    patches,
+    pointwise,
+    products,
+    solves,
+    windows,
+)
 from egraph_opt.capture.scope import Handler, Scope, squeeze, tensor_type
 from egraph_opt.ir.types import is_numeric
 
@@ -22,6 +34,7 @@ HANDLERS: Mapping[str, Handler] = {
     **layout.HANDLERS,
     **indexing.HANDLERS,
     **windows.HANDLERS,
+    **patches.HANDLERS,
     **solves.HANDLERS,
     **control.HANDLERS,
     **declared.HANDLERS,
