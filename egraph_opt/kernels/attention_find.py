@@ -197,7 +197,16 @@ def _leaves(
                 stack.append(q)
             else:
                 leaves.append(q)
+    leaves = [n for n in leaves if not _is_other_form(graph, n, leaves)]
     return leaves if len(leaves) <= MOST_LEAVES else []
+
+
+def _is_other_form(graph: Graph, number: int, leaves: Sequence[int]) -> bool:
+    """Whether a leaf is another leaf's truth values as numbers, as where weights are multiplied by the mask."""
+    node = graph.nodes[number]
+    if node.op != "convert_element_type" or graph.nodes[node.operands[0]].types[0].dtype != "bool":
+        return False
+    return any(n in leaves for n in _sources(graph, node.operands[0]))
 
 
 def _is_partly_known(graph: Graph, number: int, known: frozenset[int], depth: int = MOST_TOGETHER) -> bool:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,10 +18,11 @@ from egraph_opt.kernels.record import Kernel
 LARGEST_EPS = 0.1
 
 
-def _eps(scalars: Sequence[float], types: Sequence[TensorType]) -> Iterable[Mapping[str, Any]]:
-    """Small positive numbers of the piece; none counts as 0."""
-    del types
-    yield from ({"eps": c} for c in scalars if 0 < c <= LARGEST_EPS)
+def _eps(axes: int, scalars: Sequence[float], types: Sequence[TensorType]) -> Iterable[Mapping[str, Any]]:
+    """Small positive numbers of the piece, also those that are added to sums instead of means; none counts as 0."""
+    count = math.prod(types[0].shape[-axes:])
+    found = dict.fromkeys(c / scale for scale in (1, count, count * count) for c in scalars if c > 0)
+    yield from ({"eps": c} for c in found if c <= LARGEST_EPS)
     yield {"eps": 0.0}
 
 
@@ -66,14 +69,14 @@ def _say(static: Mapping[str, Any]) -> str:
     return f"eps {static['eps']:.3g}" if static["eps"] else "no eps"
 
 
-def _kernel(name: str, pattern: Any, shapes: tuple[str, ...], doc: str, rows: Any = None) -> Kernel:
+def _kernel(name: str, pattern: Any, shapes: tuple[str, ...], doc: str, rows: Any) -> Kernel:
     return Kernel(
         name=name,
         pattern=pattern,
         shapes=shapes,
         result=shapes[0],
-        lowerings=(pallas_rows.way(rows),) if rows else (),
-        statics=_eps,
+        lowerings=(pallas_rows.way(rows, len(shapes[0].split()) - 1),),
+        statics=functools.partial(_eps, len(shapes[0].split()) - 1),
         samples=({"eps": 1e-5},),
         describe=_say,
         doc=doc,
@@ -87,8 +90,8 @@ KERNELS = (
     _kernel("layer_norm", _layer_norm, ("... n",), "(x - mean) / sqrt(variance + eps)", _LAYER),
     _kernel("layer_norm_gain", _layer_norm_gain, ("... n", "n"), "layer norm times a gain", _LAYER),
     _kernel("layer_norm_affine", _layer_norm_affine, ("... n", "n", "n"), "the same plus an offset", _LAYER),
-    _kernel("group_norm", _group_norm, ("... n m",), "layer norm over groups of channels and places"),
-    _kernel("group_norm_2d", _group_norm_3, ("... n m k",), "group norm with two axes of places"),
+    _kernel("group_norm", _group_norm, ("... n m",), "layer norm over groups of channels and places", _LAYER),
+    _kernel("group_norm_2d", _group_norm_3, ("... n m k",), "group norm with two axes of places", _LAYER),
     _kernel("rms_norm", _rms_norm, ("... n",), "x / sqrt(mean of squares + eps)", _RMS),
     _kernel("rms_norm_gain", _rms_norm_gain, ("... n", "n"), "RMS norm times a gain", _RMS),
 )

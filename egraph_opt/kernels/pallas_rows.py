@@ -88,9 +88,23 @@ def fits(types: Sequence[TensorType], static: Mapping[str, Any]) -> bool:
     return types[0].dtype in DTYPES and types[0].size > 0 and LEAST <= n <= MOST and n & (n - 1) == 0
 
 
-def way(rows: Rows) -> Lowering:
-    """The lowering that runs ``rows`` on a GPU."""
-    return Lowering(name="pallas", function=over_rows(rows), devices=("gpu",), when=fits)
+def way(rows: Rows, axes: int = 1) -> Lowering:
+    """The lowering that runs ``rows`` on a GPU.
+
+    Args:
+        rows: what to do with a block.
+        axes: how many trailing dimensions are one row.
+    """
+    run = over_rows(rows)
+
+    def merged(x: Any, *vectors: Any, **keywords: Any) -> Any:
+        return run(x.reshape(*x.shape[: x.ndim - axes], -1), *vectors, **keywords).reshape(x.shape)
+
+    def admits(types: Sequence[TensorType], static: Mapping[str, Any]) -> bool:
+        shape = types[0].shape
+        return fits([types[0].with_shape((*shape[:-axes], math.prod(shape[-axes:])))], static)
+
+    return Lowering(name="pallas", function=merged, devices=("gpu",), when=admits)
 
 
 def layer_norm(x: Any, *vectors: Any, eps: float) -> Any:

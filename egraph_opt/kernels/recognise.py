@@ -20,6 +20,7 @@ from egraph_opt.kernels.attention_find import find_attention
 from egraph_opt.kernels.found import Found, found_of
 from egraph_opt.kernels.labels import reads_labels_plainly
 from egraph_opt.kernels.match import Layout, Match, match
+from egraph_opt.kernels.norm_groups import as_group_norm
 from egraph_opt.kernels.picks import Picks, picks_in
 from egraph_opt.kernels.record import Kernel, Static, all_kernels, frozen
 from egraph_opt.kernels.region import FAMILIES, LABEL_DTYPES, Piece, can_open, cuts, families, piece, read_by, texts
@@ -74,7 +75,7 @@ def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: fl
             continue
         if time.process_time() > end:
             break
-        ones = _at(graph, root, here, known, picks)
+        ones = [as_group_norm(graph, one, wanted) for one in _at(graph, root, here, known, picks)]
         named = max((one for one in ones if root not in covered), key=_extent, default=None)
         found += [one for one in ones if one is named or (one.kernel in runs and not _is_part(one, found, users))]
         if named is not None:

@@ -118,18 +118,19 @@ def cuts(
     """
     frontier = {root}
     stuck = 0
-    # Broadcasts are opened first, then what stands last in the program; a heap gives least first.
-    heaps: tuple[list[int], list[int]] = ([], [-root])
+    # Broadcasts are opened first, then what stands last in the program, parts of tensors in the end, for they may be
+    # what a piece is of; a heap gives least first.
+    heaps: tuple[list[int], list[int], list[int]] = ([], [-root], [])
     for _ in range(MOST_STEPS):
         if not any(heaps) or stuck > most:
             return
-        number = -heapq.heappop(heaps[0] or heaps[1])
+        number = -heapq.heappop(heaps[0] or heaps[1] or heaps[2])
         frontier.discard(number)
         for q in read_by(graph, number, picks):
             if q not in known and q not in frontier:
                 frontier.add(q)
                 if q in picks or (can_open(graph.nodes[q]) and not _is_label_slice(graph.nodes[q])):
-                    heapq.heappush(heaps[0 if is_spread(graph.nodes[q]) else 1], -q)
+                    heapq.heappush(heaps[0 if is_spread(graph.nodes[q]) else 2 if _is_part(graph, q) else 1], -q)
                 else:
                     stuck += 1
         if 0 < len(frontier) <= most and not heaps[0]:
@@ -144,6 +145,12 @@ def can_open(node: Node) -> bool:
         spec = Spec.parse(node.attr("spec"))
         return len(node.operands) == 1 or not spec.summed or set(spec.inputs[0]) == set(spec.inputs[1])
     return Trait.EXPENSIVE not in get_op(node.op).traits
+
+
+def _is_part(graph: Graph, number: int) -> bool:
+    """A part of a tensor, be it in another shape."""
+    node = graph.nodes[number]
+    return node.op == "slice" or (node.op == "reshape" and graph.nodes[node.operands[0]].op == "slice")
 
 
 def _is_label_slice(node: Node) -> bool:
