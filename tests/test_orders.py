@@ -136,3 +136,71 @@ def test_random_chains(seed: int) -> None:
         total = np.einsum(f"{','.join(spec.inputs)}->{spec.output}", total, np.asarray(arg, np.float64))
         assert len(second) == len(spec.inputs[1])
     np.testing.assert_allclose(mine, total, rtol=1e-4, atol=1e-4)
+
+
+def elementwise(graph: Graph) -> int:
+    """Elementwise products and transpositions that read a matrix across."""
+    crossed = 0
+    for node in graph.nodes:
+        if node.op == "einsum" and not (spec := Spec.parse(node.attr("spec"))).summed:
+            crossed += any(
+                [c for c in word if c in spec.output] != [c for c in spec.output if c in word] for word in spec.inputs
+            )
+    return crossed
+
+
+def test_elementwise_work_is_done_in_the_order_of_its_operands() -> None:
+    graph = Graph.parse(
+        """graph @main(%0: f32[30,20], %1: f32[30]) {
+  %2: f32[20,30] = einsum[spec='ab,a->ba;30,20'](%0, %1)
+  %3: f32[20] = einsum[spec='ab,ab->a;20,30'](%2, %2)
+  return (%3)
+}"""
+    )
+    better = ordered(graph)
+    assert elementwise(graph) == 1
+    assert elementwise(better) == 0
+    args = values(graph)
+    want = ((np.asarray(args[0]) * np.asarray(args[1])[:, None]) ** 2).sum(0)
+    np.testing.assert_allclose(lower_graph(graph)(args)[0], want, rtol=1e-5)
+
+
+def test_what_is_joined_by_elementwise_work_is_reordered_together() -> None:
+    """Functions, sums, slices and concatenations between two products share an order."""
+    graph = Graph.parse(
+        """graph @main(%0: f32[30,30], %1: f32[50,30], %2: f32[50,30]) {
+  %3: f32[100,30] = concatenate[dimension=0](%1, %2)
+  %4: f32[30,100] = einsum[spec='ab,cb->ac;30,30,100'](%0, %3)
+  %5: f32[30,50] = slice[start_indices=(0, 0), limit_indices=(30, 50), strides=None](%4)
+  %6: f32[30,50] = slice[start_indices=(0, 50), limit_indices=(30, 100), strides=None](%4)
+  %7: f32[30,50] = tanh(%5)
+  %8: f32[30,50] = add(%6, %7)
+  %9: f32[30,100] = concatenate[dimension=1](%7, %8)
+  %10: f32[100,30] = einsum[spec='ab->ba;30,100'](%9)
+  %11: f32[100,30] = einsum[spec='ab,cb->ac;100,30,30'](%10, %0)
+  return (%11)
+}"""
+    )
+    better = ordered(graph)
+    assert elementwise(graph) == 1
+    assert elementwise(better) == 0
+    slices = [node for node in better.nodes if node.op == "slice"]
+    assert [node.type.shape for node in slices] == [(50, 30), (50, 30)]
+    a, x, y = values(graph)
+    z = np.concatenate([x, y]) @ np.asarray(a).T
+    first, second = np.tanh(z[:50]), z[50:] + np.tanh(z[:50])
+    want = np.concatenate([first, second]) @ np.asarray(a).T
+    np.testing.assert_allclose(lower_graph(graph)([a, x, y])[0], want, rtol=1e-4, atol=1e-4)
+
+
+def test_products_are_turned_so_that_the_first_operand_is_read_along_its_rows() -> None:
+    graph = Graph.parse(
+        """graph @main(%0: f32[60,40], %1: f32[60,8], %2: f32[8]) {
+  %3: f32[40,8] = einsum[spec='ab,ac->bc;60,40,8'](%0, %1)
+  %4: f32[40,8] = tanh(%3)
+  %5: f32[40] = einsum[spec='ab,b->a;40,8'](%4, %2)
+  return (%5)
+}"""
+    )
+    (product,) = [node for node in ordered(graph).nodes if node.op == "einsum" and node.type.rank == 2]
+    assert product.type.shape == (8, 40)  # the smaller matrix is the one that is packed

@@ -19,6 +19,7 @@ from jax import lax
 from egraph_opt._compat import hide_frames, source_context
 from egraph_opt.ir import Graph, Node, Source, TensorType
 from egraph_opt.ir.sources import lines_scope
+from egraph_opt.lower.joined_sums import joined
 from egraph_opt.lower.orders import ordered
 from egraph_opt.lower.plan import Step, plan
 
@@ -54,7 +55,7 @@ def _function(graph: Graph, precision: str | None, tracebacks: Tracebacks) -> Fu
     """The graph without weak types."""
     if _RANK.get(graph.precision, 2) >= _RANK.get(precision, 2):
         precision = graph.precision
-    graph = ordered(graph)
+    graph = joined(ordered(graph))
 
     def run(body: Graph) -> Function:
         function = _function(body, precision, tracebacks)

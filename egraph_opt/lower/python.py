@@ -18,6 +18,7 @@ from egraph_opt.ir.attrs import thaw
 from egraph_opt.ir.sources import merge_sources, shown
 from egraph_opt.lower.control_text import control_text
 from egraph_opt.lower.einsum_text import product_text, signed_sum, single_text, thin_text
+from egraph_opt.lower.joined_sums import joined
 from egraph_opt.lower.literals import Expr, array_text, dtype_text, scalar_text, typed_text
 from egraph_opt.lower.orders import ordered
 from egraph_opt.lower.plan import einsum_call, negated_term, schedule
@@ -123,7 +124,7 @@ class Block:
     """
 
     def __init__(self, graph: Graph, taken: set[str], inputs: Sequence[Expr], depth: int, precision: str | None):
-        graph = ordered(graph)
+        graph = joined(ordered(graph))
         self.graph = graph
         self.taken = taken
         self.depth = depth
