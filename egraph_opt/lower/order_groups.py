@@ -47,7 +47,7 @@ def free_groups(graph: Graph, specs: dict[int, Spec]) -> list[Group]:
 
     Args:
         graph: what is run.
-        specs: the einsums whose words have distinct letters, by node.
+        specs: the einsums that may be reordered, by node.
     """
     together, fixed = _linked(graph, specs)
     bound = {together[n] for n in fixed}

@@ -46,7 +46,7 @@ class _Orders:
         self.graph = graph
         self.specs: dict[int, Spec] = {}
         for number, node in enumerate(graph.nodes):
-            if node.op == "einsum" and _is_distinct(spec := Spec.parse(node.attr("spec"))):
+            if node.op == "einsum" and _is_plain(spec := Spec.parse(node.attr("spec"))):
                 self.specs[number] = spec
         self.words = {number: [*spec.inputs, spec.output] for number, spec in self.specs.items()}
         self.groups = free_groups(graph, self.specs)
@@ -204,6 +204,8 @@ def _kept(word: str, others: str) -> list[str]:
     return [c for c in word if c in others]
 
 
-def _is_distinct(spec: Spec) -> bool:
-    """Whether no diagonal is read or written."""
+def _is_plain(spec: Spec) -> bool:
+    """A product in normal form, or one operand without diagonals."""
+    if len(spec.inputs) == 2:
+        return spec.is_pure
     return all(len(set(word)) == len(word) for word in (*spec.inputs, spec.output))
