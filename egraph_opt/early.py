@@ -10,7 +10,16 @@ from egraph_opt.adjoint import WEIGHTED, weights_gathered
 from egraph_opt.cost import CostModel
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
-from egraph_opt.nets import CONV_OPERANDS, CONV_PRODUCT, CONV_SUM, conv_operands, conv_products, conv_sums
+from egraph_opt.nets import (
+    CONV_OPERANDS,
+    CONV_PRODUCT,
+    CONV_SUM,
+    REQUANTISED,
+    conv_operands,
+    conv_products,
+    conv_sums,
+    requantised,
+)
 from egraph_opt.normalise import normalise
 from egraph_opt.reads import folded, narrowed
 
@@ -30,7 +39,7 @@ def rewritten(
     """
     changes: list[tuple[Mapping[str, int], Graph, Graph]] = []
     total: Counter[str] = Counter()
-    for change in (_narrowed, _weighted, _taken, _added, _multiplied):
+    for change in (_narrowed, _weighted, _rounded, _taken, _added, _multiplied):
         new, used = change(graph, numerics, cost)
         changes.append((used, graph, new))
         total += used
@@ -65,6 +74,10 @@ def _narrowed(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph,
 
 def _weighted(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, Counter[str]]:
     return used_pass(graph, weights_gathered(graph, numerics), WEIGHTED, numerics, cost, SLACK)
+
+
+def _rounded(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, Counter[str]]:
+    return used_pass(graph, requantised(graph), REQUANTISED, numerics, cost)
 
 
 def _taken(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, Counter[str]]:

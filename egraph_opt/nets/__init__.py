@@ -8,4 +8,6 @@ from egraph_opt.nets.passes import CONV_OPERANDS as CONV_OPERANDS
 from egraph_opt.nets.passes import CONV_PRODUCT as CONV_PRODUCT
 from egraph_opt.nets.passes import CONV_SUM as CONV_SUM
 from egraph_opt.nets.passes import LAWS as LAWS
+from egraph_opt.nets.passes import REQUANTISED as REQUANTISED
 from egraph_opt.nets.passes import merged as merged
+from egraph_opt.nets.requantised import requantised as requantised

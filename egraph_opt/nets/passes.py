@@ -28,9 +28,11 @@ PASSES: dict[str, Pass] = {
 """By name: each gives a graph to weigh against the one it was given, or None."""
 
 CONV_OPERANDS, CONV_SUM, CONV_PRODUCT = "conv-operands", "conv-sum", "conv-product"
+REQUANTISED = "requantise"
 """What reports call the passes before the search."""
 
 LAWS = {
+    REQUANTISED: "what was dequantised, moved and quantised alike is what it was",
     CONV_OPERANDS: "a convolution pads by itself, in any order of dimensions",
     CONV_SUM: "conv(x, a) + conv(x, b) = conv(x, a + b), conv(x, a) + conv(y, a) = conv(x + y, a)",
     CONV_PRODUCT: "a convolution whose window holds one element, or all of them, is a product",
