@@ -21,7 +21,7 @@ from egraph_opt.nets import (
     requantised,
 )
 from egraph_opt.normalise import normalise
-from egraph_opt.reads import folded, narrowed
+from egraph_opt.reads import folded, narrowed, picked
 
 SLACK = 1.25
 """How much dearer a program may be that computes less in more parts: it gives the rules more to do."""
@@ -39,7 +39,7 @@ def rewritten(
     """
     changes: list[tuple[Mapping[str, int], Graph, Graph]] = []
     total: Counter[str] = Counter()
-    for change in (_narrowed, _weighted, _rounded, _taken, _added, _multiplied):
+    for change in (_narrowed, _picked, _weighted, _rounded, _taken, _added, _multiplied):
         new, used = change(graph, numerics, cost)
         changes.append((used, graph, new))
         total += used
@@ -70,6 +70,10 @@ def _narrowed(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph,
             total[name] += new != graph
             graph = new
     return graph, +total
+
+
+def _picked(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, Counter[str]]:
+    return used_pass(graph, picked(graph, numerics), "read-elements", numerics, cost)
 
 
 def _weighted(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, Counter[str]]:

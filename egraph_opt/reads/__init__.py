@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is read of each tensor: programs that compute no more of a tensor than somebody reads."""
 
+from egraph_opt.reads.elements import picked as picked
 from egraph_opt.reads.folds import folded as folded
 from egraph_opt.reads.narrow import narrowed as narrowed
 
 LAWS = {
     "read-part": "a part of a result is computed of parts of the operands",
+    "read-elements": "elements of a product are computed of rows of its operands",
     "read-fold": "sums and extremes do without the order that their operand was given",
 }
 """What each pass does, in one line."""
