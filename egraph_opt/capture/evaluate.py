@@ -73,7 +73,9 @@ def _einsum(node: Node, *operands: Value) -> Value | None:
     if spec.broadcast or len(set(spec.output)) < len(spec.output):
         return None
     result = np.einsum(body, *[v.astype(wide) for v in operands])
-    if spec.scale != 1:
+    if spec.scale == -1:
+        result = np.negative(result)
+    elif spec.scale != 1:
         result = result * np.asarray(spec.scale, wide)
     return np.asarray(result)
 
@@ -86,7 +88,9 @@ def _copy(spec: Spec, x: Value) -> Value:
     out = "".join(dict.fromkeys(spec.output))
     x = np.transpose(x, [letters.index(c) for c in out if c in letters])
     x = np.broadcast_to(x.reshape([spec.sizes[c] if c in letters else 1 for c in out]), [spec.sizes[c] for c in out])
-    if spec.scale != 1:
+    if spec.scale == -1:
+        x = np.negative(x)  # as it is lowered; a complex product makes other zeros
+    elif spec.scale != 1:
         x = (x * np.asarray(spec.scale).astype(x.dtype)).astype(x.dtype)
     if len(out) == len(spec.output):
         return x

@@ -12,7 +12,8 @@ from egraph_opt.ir import slices
 from egraph_opt.ir.attrs import NAN, parse_attrs
 from egraph_opt.ir.reshapes import parse_shape, shape_text
 from egraph_opt.ir.slices import parse_slice
-from egraph_opt.ir.spec import canonical
+from egraph_opt.ir.spec import Spec, canonical
+from egraph_opt.ir.types import is_complex
 
 
 def _attrs(text: str) -> dict[str, Any]:
@@ -97,19 +98,32 @@ def _dynamic_result(text: str, spec: str) -> Result:
 
 def _take_result(text: str, spec: str, indices: str) -> Result:
     held = _attrs(text)
-    if _fills(held) and held["fill_value"] is not NAN:
-        return None  # what is filled in would be computed with
+    if _fills(held) and (held["fill_value"] is not NAN or 0 in Spec.parse(spec).sizes.values()):
+        return None  # what is filled in would be computed with; a sum of nothing is no NaN
     found = slices.read_result(held["axis"], parse_shape(indices)[0], spec)
     return _spread_read(*found, lambda axis: _at_axis(held, axis)) if found else None
 
 
 def _fills(held: dict[str, Any]) -> bool:
-    return str(getattr(held["mode"], "name", "")) == "FILL_OR_DROP"
+    return str(getattr(held.get("mode"), "name", "")) == "FILL_OR_DROP"
+
+
+def _fills_sums(text: str) -> Result:
+    """Whether what stands for places beyond the end is the sum of two of it."""
+    held = _attrs(text)
+    return not _fills(held) or held["fill_value"] is NAN or held["fill_value"] == 0
+
+
+def _fills_wholly(text: str, dtype: str) -> Result:
+    """Whether NaN that stands for places beyond the end has no part that is a number, which computing would change."""
+    return not (_fills(_attrs(text)) and is_complex(dtype))
 
 
 def _moved_axis(text: str, axes: str, shape: str) -> Result:
     """The read of a reduction's operand: the axis counted with those that are folded."""
     held, folded = _attrs(text), _attrs(axes)["axes"]
+    if _fills(held) and any(parse_shape(shape)[d] == 0 for d in folded):
+        return None  # an extreme of nothing is not what is filled in
     kept = [d for d in range(len(parse_shape(shape))) if d not in folded]
     return _at_axis(held, kept[held["axis"]])
 
@@ -134,6 +148,10 @@ ship(
     ),
     AttributeFunction(
         "take-result", (_S, _S, _S), _READ, _take_result, "spec of an einsum of which places of an axis are read"
+    ),
+    AttributeFunction("fills-sums", (_S,), (), _fills_sums, "what a take fills in is the sum of two of it"),
+    AttributeFunction(
+        "fills-wholly", (_S, _S), (), _fills_wholly, "a take fills in nothing of which a part is a number"
     ),
     AttributeFunction("moved-axis", (_S, _S, _S), ("",), _moved_axis, "a read along an axis, before a reduction"),
     AttributeFunction("slice-slice", (_S, _S), ("",), slices.slice_of_slice, "the one slice that two in a row are"),

@@ -197,7 +197,7 @@ def load_file(path: str) -> list[Rule]:
         RuleError: the file is missing or not well formed.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise RuleError(f"{path}: {getattr(error, 'strerror', None) or 'not UTF-8 text'}") from None
     return parse_rules(text, path)

@@ -32,6 +32,9 @@ class Form(tuple["Form | str", ...]):
 
 Expr = Form | str
 
+DEEPEST = 100
+"""Parentheses in parentheses that are read: no rule needs more, and Python's stack ends."""
+
 
 def read(text: str, path: str) -> list[Form]:
     """Top-level forms of a file.
@@ -44,6 +47,10 @@ def read(text: str, path: str) -> list[Form]:
     for line, token in _tokens(text, path):
         if token == "(":
             stack.append((line, []))
+            if len(stack) > DEEPEST:
+                raise RuleError(
+                    f"{path}:{line}: more than {DEEPEST} '(' inside each other; want a pattern of a few terms"
+                )
         elif token == ")":
             if not stack:
                 raise RuleError(f"{path}:{line}: ')' closes nothing; remove it")

@@ -165,6 +165,8 @@ def einsum(spec: str, *operands: Any) -> Any:
         written = np.zeros(parsed.shape, result.dtype)
         np.einsum(f"{parsed.output}->{letters}", written)[...] = result
         result = written
+    if parsed.scale == -1:
+        return np.negative(result)  # as it is lowered; a complex product makes other zeros
     with np.errstate(all="ignore"):
         return result if parsed.scale == 1 else (result * parsed.scale).astype(result.dtype)
 

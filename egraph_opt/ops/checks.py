@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -86,6 +87,14 @@ def struct(type: TensorType) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(type.shape, numpy_dtype(type.dtype))
 
 
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """What JAX said of types that it does not take: it takes its time to say so, and is asked once."""
+
+    error: type[DTypeError] | type[ShapeError]
+    message: str
+
+
 def infer_by_tracing(op: str, lower: Callable[..., Any]) -> Callable[..., tuple[TensorType, ...]]:
     """A type rule that asks JAX, for operations whose shapes have many parameters.
 
@@ -93,18 +102,34 @@ def infer_by_tracing(op: str, lower: Callable[..., Any]) -> Callable[..., tuple[
     """
 
     @functools.lru_cache(maxsize=4096)
-    def traced(types: tuple[TensorType, ...], attrs: tuple[tuple[str, Any], ...]) -> tuple[TensorType, ...]:
+    def traced(
+        types: tuple[TensorType, ...], attrs: tuple[tuple[str, Any], ...], x64: bool
+    ) -> tuple[TensorType, ...] | _Refusal:
+        del x64
+        refused: list[Exception] = []
+
+        def attempt(*xs: Any) -> Any:
+            # Caught here, for JAX takes a tenth of a second to shorten the traceback of what leaves ``eval_shape``.
+            try:
+                return lower(*xs, **dict(attrs))
+            except (TypeError, ValueError, NotImplementedError, IndexError) as error:
+                refused.append(error)
+                return ()
+
         try:
-            results = jax.eval_shape(lambda *xs: lower(*xs, **dict(attrs)), *map(struct, types))
-        except TypeError as error:
-            kinds = {t.dtype for t in types}
-            raise (DTypeError if len(kinds) > 1 else ShapeError)(f"{op}: {error}") from error
-        except (ValueError, NotImplementedError, IndexError) as error:
-            raise ShapeError(f"{op}: {error}") from error
+            results = jax.eval_shape(attempt, *map(struct, types))
+        except (TypeError, ValueError, NotImplementedError, IndexError) as error:
+            refused.append(error)
+        if refused:
+            mixed = isinstance(refused[0], TypeError) and len({t.dtype for t in types}) > 1
+            return _Refusal(DTypeError if mixed else ShapeError, f"{op}: {refused[0]}")
         leaves = results if isinstance(results, tuple | list) else (results,)
         return tuple(TensorType(tuple(leaf.shape), str(leaf.dtype)) for leaf in leaves)
 
     def infer(types: Sequence[TensorType], **attrs: Any) -> tuple[TensorType, ...]:
-        return traced(tuple(t.strong() for t in types), tuple(attrs.items()))
+        found = traced(tuple(t.strong() for t in types), tuple(attrs.items()), bool(jax.config.read("jax_enable_x64")))
+        if isinstance(found, _Refusal):
+            raise found.error(found.message)
+        return found
 
     return infer

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from egraph_opt.cli import main
+from egraph_opt.engine import RuleSet
 from egraph_opt.engine.rule import rules_folder
 from egraph_opt.errors import RuleError
 from egraph_opt.rules.lint import lint
@@ -66,6 +67,14 @@ FAULTS: list[tuple[str, int, str]] = [
     ('(rule ((= ?e (Tanh ?x))) ((unoin ?e ?x)) :name "a-b")', 3, "did you mean union"),
     ('(rule ((= ?e (Tanh ?x))) ((union ?e ?y)) :name "a-b")', 3, "?y in the action is bound by nothing"),
     ('(rule (= ?e (Tanh ?x)) (union ?e ?x) :name "a-b")', 3, "want (rule ((fact) ...) ((action) ...)"),
+    ('(rewrite (Tanh ?x) ?x :when ((= "flaot32" (dtype ?x))) :name "a-b")', 3, "did you mean float32"),
+    ('(rewrite (Tanh ?x) ?x :when ((= "4, 5" (shape ?x))) :name "a-b")', 3, "it is spelled '4,5'"),
+    ('(rewrite (Einsum1 ?s ?x) ?x :when ((= "ab-ba" (letters ?s))) :name "a-b")', 3, "want e.g. 'ab,bc->ac'"),
+    ('(rewrite (Einsum1 ?s ?x) ?x :when ((= "ij->ji" (letters ?s))) :name "a-b")', 3, "it is spelled 'ab->ba'"),
+    ('(rewrite (Einsum1 ?s ?x) ?x :when ((= "2.0" (scale-of ?s))) :name "a-b")', 3, "it is spelled '2'"),
+    ('(rewrite (Op ?x) ?x :over "unary elementwse" :name "a-b")', 3, "did you mean elementwise"),
+    ('(rewrite (Op ?x) ?x :over "unary binary" :name "a-b")', 3, "selects no operation"),
+    (f'(rewrite {"(Tanh " * 2000}?x{")" * 2000} ?x :name "a-b")', 3, "more than 100 '(' inside each other"),
     ('(birewrite (Tanh ?x) (Add ?x ?y) :name "a-b")', 3, "?y in the right side is bound by nothing"),
 ]
 
@@ -130,3 +139,10 @@ def test_nothing_to_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "missing.egg:1: No such file" in capsys.readouterr().err
     (tmp_path / "binary.egg").write_bytes(b"\xff\xfe\x00")
     assert main(["rules", "lint", str(tmp_path / "binary.egg")]) == 2
+
+
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    file = tmp_path / "pack.egg"
+    file.write_bytes(b"\xef\xbb\xbf" + (GOOD + '(rewrite (Abs (Abs ?x)) (Abs ?x) :name "a-b")\n').encode())
+    assert not lint(file).faults
+    assert [rule.law for rule in RuleSet.load(file)] == ["a law"]

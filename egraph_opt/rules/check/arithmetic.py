@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from jax.lax import RoundingMethod
 
 from egraph_opt.ir import Node
 from egraph_opt.rules.check import products, systems
@@ -73,7 +74,7 @@ def _sign(node: Node, x: Array) -> Any:
 
 
 def _round(node: Node, x: Array) -> Any:
-    if "AWAY" not in str(node.attr("rounding_method")):
+    if node.attr("rounding_method") != RoundingMethod.AWAY_FROM_ZERO:
         return np.rint(x)
     whole = np.trunc(x)
     return np.where(np.abs(x - whole) >= 0.5, whole + np.copysign(1, x).astype(x.dtype), whole)
@@ -137,14 +138,24 @@ def _take(node: Node, x: Array, indices: Array) -> Any:
     axis = int(node.attr("axis"))
     count = x.shape[axis]
     fills, value = "FILL" in str(node.attr("mode")), node.attr("fill_value")
-    if (fills and value is None) or (not count and indices.size):
+    if not count and indices.size and not fills:
         raise NotImplementedError("reads beyond the end")
     exact = indices.astype(object)
-    found = np.take(x, np.clip(exact, 0, max(count - 1, 0)).astype(np.int64), axis)
+    if not count:
+        found = np.zeros((*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]), x.dtype)
+    else:
+        found = np.take(x, np.clip(exact, 0, count - 1).astype(np.int64), axis)
     if fills:
         outside = ((exact < 0) | (exact >= count)).astype(bool)
-        found[(slice(None),) * axis + (outside,)] = value
+        found[(slice(None),) * axis + (outside,)] = _filling(x.dtype) if value is None else value
     return found
+
+
+def _filling(dtype: np.dtype[Any]) -> Any:
+    """What JAX puts where nothing is read: NaN, the least signed number, the largest unsigned one."""
+    if dtype.kind in "fcV":
+        return np.nan
+    return True if dtype.kind == "b" else np.iinfo(dtype).min if dtype.kind == "i" else np.iinfo(dtype).max
 
 
 def _pad(node: Node, x: Array, value: Array) -> Any:

@@ -20,6 +20,7 @@ from egraph_opt.ir.reshapes import parse_shape, shape_text
 from egraph_opt.ir.spec import Spec
 from egraph_opt.ops import Trait, get_op
 from egraph_opt.rules.check import band_choices, layout_choices, systems
+from egraph_opt.rules.check.example_choices import by_example
 from egraph_opt.rules.check.profile import DTYPES, FLOATS, MisfitError, Profile
 from egraph_opt.rules.check.random_specs import draw_spec
 
@@ -88,15 +89,7 @@ def choose(profile: Profile, name: str, known: Known, want: Want, text: str | No
         found = text or attribute_text(tuple((k, freeze(v)) for k, v in rough.attrs.items()))
         pairs = zip(rough.shapes, dtypes, strict=True)
         return found, [known[i] or TensorType(s, d) for i, (s, d) in enumerate(pairs)]
-    example = profile.rng.choice(op.examples)
-    if len(example.operands) != len(known):
-        raise MisfitError(f"no example of {op.name} with {len(known)} operands")
-    found = text or (attribute_text(example.attrs) if words()[name].constructor.has_text else "")
-    for types in (_resized(profile, example.operands, want.dtype), example.operands):
-        operands = [known[i] or t for i, t in enumerate(types)]
-        if infer_word(name, found, operands) is not None:
-            break
-    return found, operands
+    return by_example(profile, name, known, want.dtype, text)
 
 
 def _with_shapes(known: Known, shapes: Sequence[tuple[int, ...] | None], dtypes: Sequence[str]) -> Known:
@@ -107,15 +100,11 @@ def _with_shapes(known: Known, shapes: Sequence[tuple[int, ...] | None], dtypes:
     return [t or a for t, a in zip(known, asked, strict=True)]
 
 
-def _resized(profile: Profile, operands: Sequence[TensorType], dtype: str | None) -> list[TensorType]:
-    """Operands of an example with other sizes, equal where they are equal there, and often of another float type."""
-    square = profile.chance(0.3)
-    one = profile.size()
-    sizes = {n: one if square else profile.size() for t in operands for n in t.shape}
-    main = dtype if dtype in FLOATS else profile.main if profile.main in FLOATS[:2] else None
-    return [
-        TensorType(tuple(sizes[n] for n in t.shape), main if main and t.dtype in FLOATS else t.dtype) for t in operands
-    ]
+def is_by_example(name: str) -> bool:
+    """Whether an operation is drawn from its examples, as those are whose shapes have many parameters."""
+    op = get_op(name)
+    plain = name in ("constant", "iota", "einsum", "add", "reshape") or name in CHOOSERS
+    return not plain and Trait.ELEMENTWISE not in op.traits
 
 
 def _constant(profile: Profile, want: Want) -> str:

@@ -132,6 +132,7 @@ class Conditions:
         if self.pending:
             raise MisfitError(f"{premises.equations[self.pending[0]][1]} has an argument that nothing fixes")
         for left, right in premises.same:
+            self._share(left, right)
             if self.text(left) != self.text(right) or made.tensors.get(left) != made.tensors.get(right):
                 raise MisfitError(f"{left} is not {right}")
         for one, other in premises.distinct:
@@ -142,6 +143,14 @@ class Conditions:
                 raise MisfitError("a sum of equal terms is collected, not open")
         for name in premises.frozen:
             made.frozen |= leaves(made, made.tensors[name])
+
+    def _share(self, one: str, other: str) -> None:
+        """Let a variable that stands in an equation alone be what the other one is."""
+        for table in (self._made.tensors, self._made.texts):
+            known: dict[str, int | str] = table  # type: ignore[assignment]
+            for name, source in ((one, other), (other, one)):
+                if is_variable(name) and name not in known and source in known:
+                    known[name] = known[source]
 
     def _computed(self, name: str) -> str | None:
         """Value of a variable that an attribute function gives, if its arguments are there."""

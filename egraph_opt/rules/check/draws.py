@@ -82,7 +82,8 @@ def _real(random: np.random.Generator, shape: tuple[int, ...], style: Style, dty
         value = random.uniform(0, 1.2, shape)
     else:
         value = random.standard_normal(shape) * random.choice((0.5, 1.0, 3.0))
-        value = np.where(random.random(shape) < 0.1, np.round(value), value)
+        # Whole numbers and halves: ties of roundings and of order.
+        value = np.where(random.random(shape) < random.choice((0.1, 0.1, 0.6)), np.round(2 * value) / 2, value)
     value = np.asarray(value, np.float64)
     if style is Style.SPECIAL:
         limits = _limits(dtype)

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from jax.lax import GatherScatterMode
+from jax.lax import FftType, GatherScatterMode
 
 from egraph_opt.ir import TensorType
-from egraph_opt.ir.attrs import DType
-from egraph_opt.rules.check.profile import MisfitError, Profile
+from egraph_opt.ir.attrs import NAN, DType
+from egraph_opt.rules.check.profile import COMPLEX, FLOATS, MisfitError, Profile
 
 Shape = tuple[int, ...]
 Attrs = dict[str, Any]
 Known = Sequence[TensorType | None]
+
+_FILL = GatherScatterMode.FILL_OR_DROP
 
 
 class Proposal(NamedTuple):
@@ -194,8 +196,35 @@ def _read_along(make: Callable[[Profile, int], Attrs], size_of: str) -> Callable
 
 
 def _take_mode(profile: Profile, count: int) -> Attrs:
-    return {"axis": 0, "mode": profile.rng.choice((GatherScatterMode.CLIP, GatherScatterMode.PROMISE_IN_BOUNDS)),
-            "fill_value": None}  # fmt: skip
+    mode = profile.rng.choice((GatherScatterMode.CLIP, GatherScatterMode.PROMISE_IN_BOUNDS, _FILL))
+    return {"axis": 0, "mode": mode, "fill_value": filling(profile) if mode is _FILL else None}
+
+
+def filling(profile: Profile) -> Any:
+    """What stands for places beyond the end: NaN as a rule, as captured programs say it."""
+    return profile.rng.choice((NAN, NAN, 0, 1) if profile.main in (*FLOATS, *COMPLEX) else (0, 1, None))
+
+
+def _fft(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | None) -> Proposal:
+    shape = known[0].shape if known[0] else want
+    if attrs is not None:
+        lengths = tuple(attrs["fft_lengths"])
+        rank = len(shape) if shape is not None else len(lengths) + profile.rng.choice((0, 1))
+        if known[0] is None:
+            before = want[: rank - len(lengths)] if want is not None else None
+            batch = before or tuple(profile.size() for _ in range(rank - len(lengths)))
+            halved = attrs["fft_type"] is FftType.IRFFT
+            shape = (*batch, *lengths[:-1], lengths[-1] // 2 + 1 if halved else lengths[-1])
+        return Proposal(attrs, [shape or ()])
+    if shape is None:
+        shape = profile.shape(least=1)
+    if not shape:
+        raise MisfitError("a scalar has no transform")
+    if known[0] is not None:
+        kind = FftType.RFFT if known[0].dtype in FLOATS else profile.rng.choice((FftType.FFT, FftType.IFFT))
+    else:
+        kind = FftType.RFFT if profile.main in FLOATS else profile.rng.choice((FftType.FFT, FftType.IFFT))
+    return Proposal({"fft_type": kind, "fft_lengths": shape[-profile.rng.choice((1, 1, 2)) :]}, [shape])
 
 
 CHOOSERS: dict[str, Callable[..., Proposal]] = {
@@ -206,6 +235,7 @@ CHOOSERS: dict[str, Callable[..., Proposal]] = {
     ),
     "sort": _one_axis("dimension", is_stable=(True, False), num_keys=(1,)),
     "dynamic_slice_in_dim": _read_along(lambda profile, count: {"slice_size": count}, "slice_size"),
+    "fft": _fft,
     "take": _read_along(_take_mode, ""),
     "rev": _rev,
     "slice": _slice,

@@ -29,6 +29,7 @@ from egraph_opt.rules.check.choices import (
     Want,
     choose,
     fitting,
+    is_by_example,
     result_type,
     results,
 )
@@ -247,7 +248,8 @@ class Maker:
             numbers[i] = self._term(parts[i], Want(None, dtype))
         compound = [i for i in compound if i not in fixed]
         self._profile.rng.shuffle(compound)
-        free = not fixed and self._profile.chance(0.3 if op.name in CHOOSERS or want.shape is not None else 1.0)
+        often = 0.0 if is_by_example(op.name) else 0.3 if op.name in CHOOSERS or want.shape is not None else 1.0
+        free = not fixed and self._profile.chance(often)
         for i in compound[: 1 if free else 0]:
             numbers[i] = self._term(parts[i], Want(None, dtype))
         for i, part in enumerate(parts):

@@ -10,9 +10,9 @@ from egraph_opt.errors import EgraphOptError
 
 FLOATS = ("float64", "float32", "bfloat16", "float16")
 COMPLEX = ("complex128", "complex64")
-INTEGERS = ("int32", "int64", "uint8", "uint32")
+INTEGERS = ("int32", "int64", "uint8", "uint32", "int8", "int16", "uint16", "uint64")
 DTYPES = (*FLOATS, *COMPLEX, *INTEGERS, "bool")
-_WEIGHTS = (34, 14, 3, 2, 6, 3, 14, 4, 3, 2, 15)
+_WEIGHTS = (34, 14, 3, 2, 6, 3, 14, 4, 3, 2, 1, 1, 1, 1, 15)
 _SIZES = (1, 2, 3, 4, 5, 7)
 _SIZE_WEIGHTS = (12, 28, 28, 14, 12, 6)
 

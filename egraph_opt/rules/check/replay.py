@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from egraph_opt._compat import x64_enabled
 from egraph_opt.errors import EgraphOptError
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
@@ -65,6 +66,11 @@ def replay(rule: str, before: str, after: str | None, inputs: Sequence[Array], n
         numerics: class of the rule.
         problem: what was found.
     """
+    with x64_enabled():
+        return _replay(rule, before, after, inputs, numerics, problem)
+
+
+def _replay(rule: str, before: str, after: str | None, inputs: Sequence[Array], numerics: str, problem: str) -> int:
     say = sys.stdout.write
     first = Graph.parse(before)
     say(f"{rule.strip()}\n{problem}\n")

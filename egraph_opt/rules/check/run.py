@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from egraph_opt._compat import x64_enabled
 from egraph_opt.engine.facts import FROZEN
 from egraph_opt.engine.rule import Rule, RuleSet
 from egraph_opt.engine.sexpr import Form
@@ -28,7 +29,7 @@ from egraph_opt.rules.check.draws import FINITE_STYLES, Style
 from egraph_opt.rules.check.evaluate import EvaluationError, Reading
 from egraph_opt.rules.check.faults import Fault, false_fact, find_faults, is_polynomial
 from egraph_opt.rules.check.instances import Instance
-from egraph_opt.rules.check.premises import Premises, literals, read_premises, unknown_heads
+from egraph_opt.rules.check.premises import Premises, constructors, literals, read_premises, unknown_heads
 from egraph_opt.rules.check.profile import DTYPES
 from egraph_opt.rules.check.trial import Outcome, saturate
 from egraph_opt.rules.lint.body import body_faults
@@ -43,6 +44,15 @@ DRAWS = 5
 
 TRIES = 400
 """Draws for one instance before it is said that there is none."""
+
+SMALL_TRIES = 30
+"""The same for a counterexample that is easy to read: what says its own sizes may have no smaller ones."""
+
+ROUNDING = {"ConvertElementType", "ReducePrecision"}
+TIES = tuple(
+    1 + k * half + sign * half * 2.0**-18 for half in (2.0**-8, 2.0**-11, 2.0**-24) for k, sign in ((1, 1), (3, -1))
+)
+"""Numbers beside those half-way between two of bfloat16, float16 and float32: rounding twice shows there."""
 
 PATIENCE = 6
 """Instances for each trial before it is said that the engine does not match them."""
@@ -112,8 +122,10 @@ def check_rule(rule: Rule, trials: int = QUICK_TRIALS, seed: int = 0) -> Verdict
     start = zlib.crc32(f"{seed} {rule.name}".encode())
     run: _Run | None = None
     try:
-        run = _Run(rule, random.Random(start), np.random.default_rng(start))
-        return run.check(trials, seed)
+        # Rules are about 64-bit types as well, whatever the process is set to.
+        with x64_enabled():
+            run = _Run(rule, random.Random(start), np.random.default_rng(start))
+            return run.check(trials, seed)
     except (RuleError, EngineError) as error:
         # The engine speaks of text that the author never saw; what lint says is in the words of the rule.
         faults = body_faults("rule", Form(rule.facts), Form(rule.actions), Form(()), rule.ruleset, False)
@@ -176,7 +188,7 @@ class _Run:
 
     def cases(self, count: int, small: bool = False) -> list[Case]:
         """Instances with values."""
-        instances, against = self._drawer.draw(count, count * TRIES, small)
+        instances, against = self._drawer.draw(count, count * (SMALL_TRIES if small else TRIES), small)
         self.against += against
         found = []
         for instance in instances:
@@ -233,8 +245,8 @@ def _dtypes(rule: Rule) -> list[str]:
 
 
 def _numbers(rule: Rule) -> list[float]:
-    """Numbers of the scalar constants that the rule's text names."""
-    found: list[float] = []
+    """Numbers of the scalar constants that the rule's text names, and what narrower types round by a hair."""
+    found: list[float] = list(TIES) if constructors(rule) & ROUNDING else []
     for text in literals(rule):
         dtype, _, number = text.partition(" ")
         if dtype in DTYPES and number.lstrip("-")[:1].isdigit():

@@ -22,6 +22,8 @@ Array = np.ndarray[Any, Any]
 WORST = 200.0
 """Largest condition number of the systems of an instance."""
 
+MATRIX_DTYPES = ("float32", "float64", "complex64", "complex128")
+
 MATRICES = ("general", "general", "general", "lower", "upper", "unit_lower", "unit_upper")
 
 
@@ -74,7 +76,11 @@ def meant(node: Node, a: Array) -> Array:
     held = dict(node.attrs)
     if node.op == "tridiagonal_system":
         a = np.triu(np.tril(a, 1), -1)
-    kind = held.get("matrix", "general")
+    if node.op == "triangular_solve":
+        kind = f"{'unit_' * held['unit_diagonal']}{'lower' if held['lower'] else 'upper'}"
+        held = {"matrix": kind, "transposed": held["transpose_a"]}
+        a = np.conj(a) if node.attr("conjugate_a") else a
+    kind = str(held.get("matrix", "general"))
     if kind.endswith("lower"):
         a = np.tril(a)
     elif kind.endswith("upper"):
@@ -89,6 +95,13 @@ def _solve(node: Node, a: Array, *rest: Array) -> Array:
     b = rest[-1]
     columns = b.reshape(*b.shape[: a.ndim - 1], math.prod(b.shape[a.ndim - 1 :]))
     return eliminated(meant(node, a), columns)[0].reshape(b.shape)
+
+
+def _triangular_solve(node: Node, a: Array, b: Array) -> Array:
+    matrix = meant(node, a)
+    if node.attr("left_side"):
+        return eliminated(matrix, b)[0]
+    return np.swapaxes(eliminated(np.swapaxes(matrix, -1, -2), np.swapaxes(b, -1, -2))[0], -1, -2)
 
 
 def _log_abs_det(node: Node, a: Array) -> Any:
@@ -130,6 +143,7 @@ def _cholesky(node: Node, a: Array) -> Array:
 FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "solve": _solve,
     "lu_solve": _solve,
+    "triangular_solve": _triangular_solve,
     "tridiagonal_system": _solve,
     "cholesky": _cholesky,
     "log_abs_det": _log_abs_det,
@@ -162,7 +176,7 @@ def made_regular(nodes: Sequence[Node], inputs: dict[int, Array], fixed: Collect
         while nodes[q].op in ("copy", "stop_gradient", "assume"):
             q = nodes[q].operands[0]
         value = inputs.get(q)
-        if value is None or q in fixed or nodes[q].type.dtype not in ("float32", "float64") or value.ndim < 2:
+        if value is None or q in fixed or nodes[q].type.dtype not in MATRIX_DTYPES or value.ndim < 2:
             continue
         n = value.shape[-1]
         if n == value.shape[-2]:
@@ -213,6 +227,22 @@ def _choose_solve(profile: Profile, known: Known, want: Shape | None, attrs: Att
     return Proposal(attrs or drawn, [system, right])
 
 
+def _choose_triangular(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | None) -> Proposal:
+    flags = ("left_side", "lower", "transpose_a", "conjugate_a", "unit_diagonal")
+    found = attrs or {flag: profile.chance(0.5) for flag in flags}
+    right = known[1].shape if known[1] is not None else want
+    system = known[0].shape if known[0] is not None else _square(profile)
+    if known[0] is None and right is not None:
+        if len(right) < 2:
+            raise MisfitError("a vector is no right-hand side")
+        n = right[-2] if found["left_side"] else right[-1]
+        system = (*right[:-2], n, n)
+    if right is None:
+        n, m = system[-1], profile.size()
+        right = (*system[:-2], *((n, m) if found["left_side"] else (m, n)))
+    return Proposal(found, [system, right])
+
+
 def _choose_lu_solve(profile: Profile, known: Known, want: Shape | None, attrs: Attrs | None) -> Proposal:
     matrix = known[0] or known[1]
     right = known[-1].shape if known[-1] is not None else want
@@ -236,6 +266,7 @@ def _choose_determinant(profile: Profile, known: Known, want: Shape | None, attr
 CHOOSERS: dict[str, Callable[..., Proposal]] = {
     "solve": _choose_solve,
     "lu_solve": _choose_lu_solve,
+    "triangular_solve": _choose_triangular,
     "lu_factors": _choose_factors,
     "cholesky": _choose_factors,
     **dict.fromkeys(("lu_permutation", "lu_pivots"), _choose_factors),

@@ -13,11 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from egraph_opt.engine.families import ARITIES, operations
 from egraph_opt.engine.literals import literal_faults
 from egraph_opt.engine.rule import RuleSet, comment_above, files_of, rules_folder
 from egraph_opt.engine.sexpr import Expr, Form, read
 from egraph_opt.errors import RuleError
+from egraph_opt.ops import Trait
 from egraph_opt.rules.lint.body import body_faults
+from egraph_opt.rules.lint.comparisons import comparison_faults
 from egraph_opt.rules.lint.signatures import nearest
 from egraph_opt.rules.packs import installed, load
 
@@ -83,7 +86,7 @@ def lint(paths: str | Path | Iterable[str | Path]) -> Lint:
             rules += _defined(file, faults, names)
             continue
         try:
-            text = file.read_text(encoding="utf-8")
+            text = file.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             unread.append(Fault(str(file), 1, "", getattr(error, "strerror", None) or "not UTF-8 text"))
             continue
@@ -176,7 +179,21 @@ def _form_faults(form: Form, lines: list[str], path: str, names: dict[str, str])
         over = ":over" in options
         problems += body_faults(head, left, right, when, Path(path).stem, over)
         problems += literal_faults(form)
+        problems += comparison_faults(Form((left, right, when)))
+        if over:
+            problems += _family_faults(str(options[":over"]).strip('"'), form.line)
     return [Fault(path, line or form.line, name, text) for line, text in dict.fromkeys(problems)]
+
+
+def _family_faults(traits: str, line: int) -> Iterator[tuple[int, str]]:
+    try:
+        operations(traits, "")
+    except RuleError as error:
+        known = [*ARITIES, *(trait.name.lower().replace("_", "-") for trait in Trait)]
+        strange = next((w for w in traits.split() if w.removeprefix("not-") not in known), "")
+        meant = nearest(strange.removeprefix("not-"), known) if strange else ""
+        text = str(error).removeprefix(": ")
+        yield line, f"{text.partition(';')[0]}{meant}" if meant else text
 
 
 def _options(form: Form, problems: list[tuple[int, str]]) -> tuple[list[Expr], dict[str, Expr]]:

@@ -43,7 +43,7 @@ SPELLINGS = {
     "Diag": 'a diagonal is an einsum: (Einsum1 ?s ?x), with (= "aa->a" (letters ?s)) or (= "a->aa" (letters ?s))',
     "Sub": 'x - y is (Add ?x (Einsum1 ?s ?y)), with (= "-1" (scale-of ?s))',
     "Neg": '-x is an einsum with a factor: (Einsum1 ?s ?x), with (= "-1" (scale-of ?s))',
-    "Scale": 'k x is an einsum with a factor: (Einsum1 ?s ?x), with (= "2.0" (scale-of ?s))',
+    "Scale": 'k x is an einsum with a factor: (Einsum1 ?s ?x), with (= "2" (scale-of ?s))',
     "Square": 'x^2 is a product: (Einsum2 ?s ?x ?x), with (= "ab,ab->ab" (letters ?s)) for a matrix',
     "Divide": "x / y is (Div ?x ?y); over a constant it is an einsum with a factor",
     "Concatenate": "one constructor for each count: (Concatenate2 ?t ?x ?y), (Concatenate3 ?t ?x ?y ?z)",
