@@ -86,12 +86,12 @@ class Drawer:
             # Every kind of element type has its turn, as far as the rule takes it; so have empty tensors.
             number = self._made + len(made)
             turn = TURNS[number % len(TURNS)]
+            since = since + 1 if len(made) == asked else 0
+            asked = len(made)
             if since == TURN_TRIES:
                 self._given_up[turn] += 1
             if self._dtypes or since >= (TURN_TRIES if self._given_up[turn] < TURN_CHANCES else 2):
                 turn = None
-            since = since + 1 if len(made) == asked else 0
-            asked = len(made)
             profile = Profile(self._rng, small, (turn,) if turn else self._dtypes, number % 20 == 13)
             try:
                 instance = self._efforts.make(self._premises, profile)
