@@ -18,6 +18,7 @@ from egraph_opt.ir import Graph
 from egraph_opt.kernels.attention import ATTENTION
 from egraph_opt.kernels.attention_find import find_attention
 from egraph_opt.kernels.found import Found, found_of
+from egraph_opt.kernels.integer_products import INTEGER_PRODUCT, find_integer_products
 from egraph_opt.kernels.labels import reads_labels_plainly
 from egraph_opt.kernels.match import Layout, Match, match
 from egraph_opt.kernels.norm_groups import as_group_norm
@@ -64,6 +65,9 @@ def recognise(graph: Graph, kernels: Sequence[Kernel] | None = None, seconds: fl
         wanted.remove(ATTENTION)
         found += find_attention(graph, known)
         covered |= {n for one in found for n in one.inside}
+    if INTEGER_PRODUCT in wanted:
+        wanted.remove(INTEGER_PRODUCT)
+        found += find_integer_products(graph)
     if ROTARY in wanted:
         wanted.remove(ROTARY)
         turned = list(find_rotary(graph, known, end))
