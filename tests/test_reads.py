@@ -235,3 +235,31 @@ def test_the_search_goes_on_after_reads_at_numbers_of_any_kind(index: Any) -> No
     assert result.report.stop_reason == "saturated"
     assert count_graph(result.after).flops <= N * PRODUCT + 2 * PRODUCT
     np.testing.assert_allclose(result(A, B, index), program(A, B, index), rtol=1e-4, atol=1e-5)
+
+
+REPLACED: dict[str, tuple[Program, float]] = {
+    "elsewhere": (lambda a, b: (a @ b).at[3].set(0.0)[5:7], 2 * PRODUCT),
+    "there": (lambda a, b: (a @ b).at[3].set(a[0])[3], 0),
+    "on both sides": (lambda a, b: (a @ b).at[3:9, 2].set(1.0)[5:12, ::2], 7 * PRODUCT),
+    "another column": (lambda a, b: (a @ b).at[:, -1].set(1.0)[5], PRODUCT),
+    "added": (lambda a, b: (a @ b).at[3, 4].add(2.0)[2:5, ::3], 3 * PRODUCT + 1),
+    "clamped": (lambda a, b: lax.dynamic_update_slice(a @ b, b[:3, :5], (N - 1, 2))[N - 4 :], 4 * PRODUCT),
+}
+
+
+@pytest.mark.parametrize("name", REPLACED)
+def test_of_a_tensor_with_a_replaced_slice_what_is_read_is_computed(name: str) -> None:
+    program, wanted = REPLACED[name]
+    assert "scatter" not in capture(program, (A, B)).graph.op_counts()
+    assert count_graph(narrow(program, A, B)).flops <= wanted
+
+
+def test_slices_of_other_types_are_replaced() -> None:
+    whole = jnp.arange(12, dtype=jnp.int32).reshape(3, 4)
+    for program in (
+        lambda x: x.at[1].add(5)[:2],
+        lambda x: (x > 4).at[0, 1:3].set(True)[0],
+        lambda x: x[:, :1].at[2, 0].set(7),
+        lambda x: x.at[0:3].add(x),
+    ):
+        narrow(program, whole)

@@ -224,13 +224,14 @@ def _order(shape: tuple[int, ...], batch: int, dims: Any, axis: int, mark: str) 
 
 
 def _scatter(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | None:
-    """A scatter into zeros to distinct places; adding is exact there but for the sign of zero."""
+    """A scatter to known distinct places: into zeros, where adding is exact but for the sign of zero, or of a slice."""
     x, y, updates = operands
     params, shape = eqn.params, tuple(eqn.invars[0].aval.shape)
     known = scope.folder.value(y)
-    if known is None or not _copies(scope, updates) or not _is_zero(scope, x):
+    if known is None or not _copies(scope, updates):
         return None
-    if eqn.primitive.name != "scatter" and scope.shared.numerics < Numerics.REASSOCIATE:
+    empty = _is_zero(scope, x)
+    if empty and eqn.primitive.name != "scatter" and scope.shared.numerics < Numerics.REASSOCIATE:
         return None
     indices = known.reshape(eqn.invars[1].aval.shape)
     dims = params["dimension_numbers"]
@@ -239,16 +240,37 @@ def _scatter(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | Non
     numbers = Numbers(tuple(dims.update_window_dims), dropped, tuple(dims.scatter_dims_to_operand_dims), pairs)
     window = iter(eqn.invars[2].aval.shape[i] for i in dims.update_window_dims)
     found = walks(shape, [1 if d in dropped else next(window) for d in range(len(shape))], indices, numbers, False)
-    if found is None and is_circulant(indices) and shape == indices.shape[:1]:
+    if empty and found is None and is_circulant(indices) and shape == indices.shape[:1]:
         return [stated_circulant(scope, q) for q in general(scope, eqn, operands)]
     if found is None or len(shape) + indices.ndim > len(LETTERS) or _window_moves(numbers, found, indices.ndim - 1):
+        return None
+    if not empty and any(w.step != 1 for w in found):
         return None
     word, source, sizes = _words(numbers, indices.shape[:-1], found)
     if not set(source) <= set(word):
         return None  # one place is written several times
     part = contract(scope, [source], word, sizes, [updates])
+    if part is not None and not empty:
+        return one(_replaced(scope, x, part, shape, found, eqn.primitive.name != "scatter"))
     part = None if part is None else _reversed(scope, part, found)
     return one(None if part is None else _padded(scope, part, shape, found, str(eqn.outvars[0].aval.dtype)))
+
+
+def _replaced(
+    scope: Scope, x: int, part: int, shape: tuple[int, ...], found: Sequence[Walk], added: bool
+) -> int | None:
+    """``x`` with a slice that is ``part``, or to which it is added."""
+    if added:
+        there = sliced(scope, x, shape, [w.low for w in found], [w.high for w in found])
+        if there is None:
+            return None
+        part = scope.emitter.sum_of([there, part], scope.sources)
+    if all(w.length == n for w, n in zip(found, shape, strict=True)):
+        return part
+    axes = kept_axes(shape)
+    starts = [scope.emitter.constant(found[i].low, "int32") for i in axes]
+    held = [at(scope, x, shape, axes), at(scope, part, [w.length for w in found], axes), *starts]
+    return emit(scope, "dynamic_update_slice", held, {}, squeeze(shape), scope.type(x).dtype)
 
 
 def _reversed(scope: Scope, x: int, found: Sequence[Walk]) -> int | None:

@@ -15,6 +15,7 @@ from egraph_opt.ir.sources import Sources
 from egraph_opt.ops import Trait, get_op
 from egraph_opt.reads.plans import Plan, plan
 from egraph_opt.reads.region import Read, Region, is_whole, joined, shape_of, whole, within
+from egraph_opt.reads.updates import UPDATE, update_plan
 
 READERS = frozenset({"slice", "dynamic_slice_in_dim", "take", "split", "concatenate", "pad"})
 
@@ -73,6 +74,8 @@ def _planned(graph: Graph, number: int, region: Region | None) -> Plan | None:
     node = graph.nodes[number]
     if region is None or not node.operands or node.op == "result" or 0 in shape_of(region):
         return None
+    if node.op == UPDATE:
+        return update_plan(graph, number, region)
     return plan(node, [graph.nodes[q].types[0] for q in node.operands], region)
 
 
