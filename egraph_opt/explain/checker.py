@@ -153,7 +153,7 @@ def check(certificate: Any) -> int:
         same = terms.classes([(step["left"], step["right"]) for step in told["steps"]])
         for n, (a, b) in enumerate(zip(told["before"], told["after"], strict=True)):
             require(same[a] == same[b], f"result {n}: the steps do not join it with the original")
-    except (AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+    except (AssertionError, AttributeError, LookupError, OverflowError, RecursionError, TypeError, ValueError) as error:
         raise CertificateError(f"not well formed: {type(error).__name__}: {error}") from error
     return len(told["steps"])
 

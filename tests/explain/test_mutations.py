@@ -316,3 +316,12 @@ def _difference(one: Any, other: Any) -> list[Any]:
         for p in {**leaves[0], **leaves[1]}
         if leaves[0].get(p) != leaves[1].get(p)
     ][:3]
+
+
+def test_a_term_with_two_types_is_refused_in_words() -> None:
+    changed = json.loads(certificate("trace(AB)"))
+    row = next(row for row in changed["terms"] if row[0] == "einsum")
+    row[3] = row[3] * 2
+    changed["digest"] = digest({name: part for name, part in changed.items() if name != "digest"})
+    with pytest.raises(CertificateError):
+        check(changed)

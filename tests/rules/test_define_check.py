@@ -111,3 +111,12 @@ def test_a_python_file_is_checked(
     out = capsys.readouterr().out
     assert "mine.py:3: rule 'twice': ok" in out
     assert "mine.py:4: rule 'never': refused" in out
+
+
+def test_a_rule_whose_variables_all_have_their_own_type() -> None:
+    """What is above the range gives a row of zeros: the rule is false, and said to be, not malformed."""
+    made = egraph_opt.rule(name="rows-of-one-hot", numerics="exact", shapes="n", dtypes={"i": "int32"})(
+        lambda i: jax.nn.one_hot(i, 4).sum(-1), lambda i: jnp.ones(i.shape)
+    )
+    assert "?dtype" not in made.text
+    assert all(verdict.counterexample is not None for verdict in made.check())

@@ -116,9 +116,12 @@ def _shift(function: str) -> Callable[..., Any]:
         safe = np.where(beyond, 0, amount).astype(unsigned)
         if function == "left":
             return np.where(beyond, 0, np.left_shift(x.view(unsigned), safe)).astype(unsigned).view(x.dtype)
-        if function == "logical" or x.dtype.kind == "u":
+        if function == "logical":
             return np.where(beyond, 0, np.right_shift(x.view(unsigned), safe)).astype(unsigned).view(x.dtype)
-        return np.where(beyond, np.where(x < 0, -1, 0), np.right_shift(x, safe.astype(x.dtype))).astype(x.dtype)
+        # XLA takes the highest bit of unsigned integers for a sign as well.
+        signed = x.view(np.dtype(f"i{x.dtype.itemsize}"))
+        shifted = np.right_shift(signed, safe.astype(signed.dtype))
+        return np.where(beyond, np.where(signed < 0, -1, 0), shifted).astype(signed.dtype).view(x.dtype)
 
     return shift
 

@@ -227,6 +227,8 @@ class _Definition:
             facts = [*self._dtype_facts(pattern, made.needs_dtype, held), *pattern.facts]
             if self._when is not None:
                 facts.append(condition_call(self._name, self._when, shapes, pattern.binding, self._fixed))
+            if set(self._variables) <= set(self._fixed):  # constants alone have the main type
+                made = replace(made, facts=[fact.replace("?dtype", f'"{dtype}"') for fact in made.facts])
             facts = _plain(pattern.term, made.term, [*facts, *made.facts])
             blocks.append((pattern.term, made.term, "\n         ".join(facts)))
         return blocks
@@ -237,7 +239,7 @@ class _Definition:
         every = set(held) >= RING and set(free) <= left.covered and self._when is None
         if not every:
             facts += [f"(= ?dtype (dtype ?{n}))" for n in free]
-            facts += [f'(one-of ?dtype "{" ".join(held)}")'] if held else []
+            facts += [f'(one-of ?dtype "{" ".join(held)}")'] if held and free else []
         elif needed:
             facts.append(f"(= ?dtype (dtype ?{free[0]}))")
         return facts
@@ -392,8 +394,7 @@ def _first_line(error: BaseException) -> str:
 def _settings(dtype: str) -> Iterator[None]:
     """Element types as given, and no word about numbers that do not fit an element type that is only tried."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")
+        stack.enter_context(warnings.catch_warnings(action="ignore"))
         if dtype in WIDE_DTYPES:
             stack.enter_context(x64_enabled())
         yield
