@@ -114,3 +114,18 @@ def test_a_program_tells_of_it() -> None:
     report = run.plan(X).report
     assert report.rules_fired["requantise"] == 1
     np.testing.assert_array_equal(run(X), jax.jit(SAME[6])(X))
+
+
+def test_effects_stay_where_they_are() -> None:
+    def printed(x: Any) -> Any:
+        y = again(x)
+        jax.debug.callback(seen.append, y[0, 0, 1])
+        return again(y)
+
+    seen: list[Any] = []
+    graph = normalise(capture(printed, (X,), {}).graph)
+    new = requantised(graph)
+    assert rounds(new) < rounds(graph)
+    jax.block_until_ready(jax.jit(lower_graph(new))([X]))
+    jax.effects_barrier()
+    assert len(seen) == 1

@@ -28,7 +28,7 @@ from egraph_opt.kernels.region import Piece, piece
 from egraph_opt.kernels.rotary import FORMS, ROTARY
 from egraph_opt.kernels.rotary_layout import Turned, argument_types, arguments, boxed, joined, result, tables_of
 from egraph_opt.kernels.rotary_tables import are_tables
-from egraph_opt.kernels.values import Array, Likeness, likeness, tolerance_of, value
+from egraph_opt.kernels.values import Array, Likeness, likeness, value
 
 PLUMBING = frozenset(
     {"add", "slice", "concatenate", "stack", "reshape", "pad", "rev", "copy", "stop_gradient"}
@@ -50,6 +50,8 @@ MOST_TRIED = 10
 SMALL = (2, 3)
 LARGEST = 1 << 18
 DRAWS = 3
+TOLERANCE = 1e-9
+"""No numbers stand in a rotary embedding that an element type could round."""
 
 REMEMBERED = 2_000
 
@@ -204,7 +206,6 @@ def _verdict(graph: Graph, dims: Dims, turned: Turned) -> tuple[Static, bool] | 
     if max(t.size for node in small.nodes for t in node.types) > LARGEST:
         return None
     less = turned.resized(sizes)
-    tolerance = tolerance_of([t.dtype for node in small.nodes for t in node.types])
     drawn = [_draw(small, number) for number in range(DRAWS)]
     values = [value(small, leaves) for leaves in drawn]
     if any(v is None for v in values):
@@ -213,7 +214,7 @@ def _verdict(graph: Graph, dims: Dims, turned: Turned) -> tuple[Static, bool] | 
     for form, count, swapped in itertools.product(FORMS, turned.counts(), orders):
         static = frozen({"form": form, "turned": count})
         one = replace(less, swapped=swapped)
-        if all(_same(one, static, leaves, v, tolerance) for leaves, v in zip(drawn, values, strict=True)):
+        if all(_same(one, static, leaves, v) for leaves, v in zip(drawn, values, strict=True)):
             return static, swapped
     return None
 
@@ -227,7 +228,7 @@ def _draw(graph: Graph, number: int) -> list[Array]:
     return leaves
 
 
-def _same(turned: Turned, static: Static, leaves: Sequence[Array], found: Array | None, tolerance: float) -> bool:
+def _same(turned: Turned, static: Static, leaves: Sequence[Array], found: Array | None) -> bool:
     """Whether the pattern gives what the piece gave."""
     build = Emitter()
     inputs = [build.input(t) for t in turned.leaves]
@@ -243,7 +244,7 @@ def _same(turned: Turned, static: Static, leaves: Sequence[Array], found: Array 
     after = Emitter()
     node = result(after, after.input(body.output_types[0]), turned)
     last = value(after.build([node]), [wanted])
-    return last is not None and likeness(found, last, tolerance) is Likeness.SAME
+    return last is not None and likeness(found, last, TOLERANCE) is Likeness.SAME
 
 
 def _idiom(made: Piece, turned: Turned, static: Static) -> Found:

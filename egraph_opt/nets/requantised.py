@@ -174,7 +174,8 @@ def requantised(graph: Graph) -> Graph:
     Args:
         graph: a program in normal form.
     """
-    if not any(node.op == "round" for node in graph.nodes) or not any(n.types[0].dtype in NARROW for n in graph.nodes):
+    held = {type.dtype for node in graph.nodes for type in node.types}
+    if not held & NARROW or not any(node.op == "round" for node in graph.nodes):
         return graph
     tables = _Tables(graph)
     same = [tables.same(number) for number in range(len(graph.nodes))]

@@ -34,6 +34,7 @@ def drawn(*shape: int) -> Any:
 
 
 X, C, S = drawn(B, T, H, D), drawn(T, h), drawn(T, h)
+HALF = tuple(t.astype(jnp.bfloat16) for t in (X, C, S))
 CC, SS = (jnp.concatenate([t, t], -1) for t in (C, S))
 POSITIONS = jnp.arange(T, dtype=jnp.float32)
 BATCHED = jnp.stack([POSITIONS, POSITIONS + 2])
@@ -176,11 +177,13 @@ SPELLINGS: list[tuple[Callable[..., Any], tuple[Any, ...], str]] = [
     (padded, (X, C, S), "rotary (half)"),
     (some, (X, CC, SS), "rotary (half, first 4)"),
     (some_by_parts, (X, C, S), "rotary (half, first 4)"),
+    (halves, HALF, "rotary (half)"),
     (packed, (X, jnp.concatenate([S, C], -1)), "rotary (half)"),
     (cached, (X, CC, SS, jnp.stack([jnp.arange(T), jnp.arange(T)[::-1]])), "rotary (half)"),
     (mapped, (X, C, S), "rotary (half)"),
     (widened, (X, CC, SS), "rotary (half)"),
 ]
+WIDE: dict[str, Any] = {"f": np.float64, "V": np.float64, "c": np.complex128}
 WAY = Lowering(name="as written", function=pattern, differentiable=True)
 
 
@@ -195,7 +198,7 @@ def test_spellings_are_recognised_and_equal_in_double_precision(function: Any, a
     assert [one.label for one in found] == [label]
     new = replaced(graph, [(one, WAY) for one in found])
     with jax.enable_x64(True):
-        wide = [np.asarray(x, {"f": np.float64, "c": np.complex128}.get(x.dtype.kind, x.dtype)) for x in args]
+        wide = [np.asarray(x, WIDE.get(x.dtype.kind, x.dtype)) for x in args]
         wide += [np.zeros(t.shape, t.dtype) for t in graph.input_types[len(args) :]]  # folded: read no more
         want, got = (lower_graph(promote_graph(g))(wide)[0] for g in (graph, new))
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-14)
@@ -231,6 +234,10 @@ def mixed(x: Any, p: Any) -> Any:
     return whole_tables(x, jnp.cos(angles), jnp.sin(angles))
 
 
+def uneven(x: Any, c: Any, s: Any) -> Any:
+    return halves(x, c, s, lambda a, b, c, s: a * c * jnp.bfloat16(1.01) - b * s)
+
+
 AT = (X, POSITIONS)
 DECOYS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x, c, s: halves(x, c, s, lambda a, b, c, s: a * c + b * s), (X, C, S)),
@@ -248,6 +255,7 @@ DECOYS: list[tuple[Callable[..., Any], tuple[Any, ...]]] = [
     (lambda x, c: by_complex(x, jnp.conj(c)), (X, lax.complex(C, S))),
     (lambda x, p: by_complex(x, lax.complex(jnp.sin(p[:, None] * SPEEDS), jnp.cos(p[:, None] * SPEEDS))), AT),
     (across, (X, C, S)),
+    (uneven, HALF),
     (lambda x, c, s: x * c[:, None] - quarter(x) * s[:, None], (X, CC, SS)),
     (lambda x, c, s: x * c[:, None] + jnp.concatenate([-x[..., 3:], x[..., :3]], -1) * s[:, None], (X, CC, SS)),
     (lambda x, c, s: x * c[:, None] + quarter(x + 1) * s[:, None], (X, CC, SS)),
