@@ -16,8 +16,10 @@ import numpy as np
 
 from egraph_opt.ir import Graph, Node, Spec, TensorType
 from egraph_opt.ir.emit import Emitter
+from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.spec import identity
 from egraph_opt.ir.types import is_floating, is_integer
+from egraph_opt.normalise import normalise
 from egraph_opt.ops import Trait, get_op
 from egraph_opt.rules.check.evaluate import EvaluationError, evaluate
 
@@ -192,4 +194,9 @@ def requantised(graph: Graph) -> Graph:
         else:
             place.append(emitter.copy(node, [place[q] for q in node.operands]))
     roots = [place[n] for n in graph.outputs], [place[n] for n in graph.effects]
-    return emitter.build(*roots, graph.weak_outputs, graph.precision)
+    new = normalise(emitter.build(*roots, graph.weak_outputs, graph.precision), Numerics.EXACT)
+    return new if _rounds(new) < _rounds(graph) else graph
+
+
+def _rounds(graph: Graph) -> int:
+    return sum(node.op == "round" for node in graph.nodes)
