@@ -2,6 +2,7 @@
 """Orders of dimensions of intermediate products: fewer copies, equal values, and nothing moved that others can see."""
 
 import random
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -204,3 +205,46 @@ def test_products_are_turned_so_that_the_first_operand_is_read_along_its_rows() 
     )
     (product,) = [node for node in ordered(graph).nodes if node.op == "einsum" and node.type.rank == 2]
     assert product.type.shape == (8, 40)  # the smaller matrix is the one that is packed
+
+
+def channels_last(graph: Graph) -> list[tuple[bool, bool]]:
+    """For each convolution whether its input and its result end with their channels."""
+    numbers = [node.attr("dimension_numbers") for node in graph.nodes if node.op == "conv_general_dilated"]
+    return [(n.lhs_spec[1] == len(n.lhs_spec) - 1, n.out_spec[1] == len(n.out_spec) - 1) for n in numbers]
+
+
+def conv(x: jax.Array, kernel: jax.Array, stride: int = 1, **more: Any) -> jax.Array:
+    numbers = ("NCHW", "OIHW", "NCHW")
+    return jax.lax.conv_general_dilated(x, kernel, (stride, stride), "SAME", dimension_numbers=numbers, **more)
+
+
+def image_network(x, first, bias, second, third, depthwise, mixed, head):
+    """Residuals, pads, pools, concatenations, slices, groups, products of channels, and a mean over pixels."""
+    y = jax.nn.relu(conv(x, first, 2) + bias[None, :, None, None])
+    y = jax.lax.reduce_window(y, -jnp.inf, jax.lax.max, (1, 1, 3, 3), (1, 1, 2, 2), ((0, 0), (0, 0), (1, 1), (1, 0)))
+    z = jnp.tanh(conv(y, second)) + y
+    z = conv(jnp.pad(z, ((0, 0), (0, 0), (1, 2), (3, 0))), third)[:, :, 1:-2, 3:]
+    z = jnp.concatenate([z + y, y[:, :3]], 1)
+    z = conv(z, depthwise, feature_group_count=11)
+    z = jnp.einsum("oc,nchw->nohw", mixed, z)
+    return z.mean((2, 3)) @ head
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_convolutions_pass_on_their_channels_last(batch: int) -> None:
+    shapes = [(batch, 3, 16, 20), (8, 3, 5, 5), (8,), (8, 8, 3, 3), (8, 8, 3, 3), (11, 1, 3, 3), (6, 11), (6, 4)]
+    args = [jnp.asarray(np.random.default_rng(i).standard_normal(s), "float32") for i, s in enumerate(shapes)]
+    graph = capture(image_network, args).graph
+    better = ordered(graph)
+    assert channels_last(graph) == [(False, False)] * 4
+    assert channels_last(better)[0][1]  # its input is the caller's
+    assert channels_last(better)[1:] == [(True, True)] * 3
+    read = [n for n in better.nodes if n.op == "einsum" and n.type.rank > 2 and n.operands[0] not in better.inputs]
+    assert not any(Spec.parse(n.attr("spec")).is_permutation for n in read)
+    for one in (graph, better):
+        np.testing.assert_allclose(lower_graph(one)(args)[0], image_network(*args), rtol=2e-4, atol=2e-3)
+
+
+def test_a_convolution_that_the_caller_sees_keeps_its_order() -> None:
+    graph = capture(lambda x, k: conv(x, k), [jnp.ones((2, 3, 8, 8)), jnp.ones((4, 3, 3, 3))]).graph
+    assert ordered(graph) is graph

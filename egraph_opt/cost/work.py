@@ -28,8 +28,12 @@ CHANNELS = 40.0
 """Channels a group with which a grouped convolution reaches its usual speed on CPUs (docs/decisions/neural.md)."""
 
 
-TURNED = 0.7
-"""Speed of a convolution on CPUs whose channels are not its last dimension, as a share of one whose channels are."""
+TURNED = 125.0
+"""Arithmetic in whose time a convolution on CPUs brings an element of its input or result from or to another order than
+channels last [flop]."""
+
+CROSSED = 165.0
+"""The same for an element of a kernel whose last dimensions are not its input and output channels [flop]."""
 
 
 class Kind(enum.Enum):
@@ -125,19 +129,30 @@ def work(node: Node, operand_types: Sequence[TensorType]) -> Work:
     size = float(sum(t.size for t in node.types))
     flops, transcendentals = _arithmetic(node, operand_types, size)
     factor = 4.0 if is_complex(dtype) else 1.0
-    return Work(kind, flops * factor, transcendentals * factor, reads, writes, dtype, grain=_grain(node, operand_types))
+    return Work(
+        kind, flops * factor, transcendentals * factor, reads, writes, dtype, grain=_grain(node, operand_types, flops)
+    )
 
 
-def _grain(node: Node, operand_types: Sequence[TensorType]) -> float:
-    """On CPUs grouped convolutions with few channels a group run element by element, and channels are made last."""
+def _grain(node: Node, operand_types: Sequence[TensorType], flops: float) -> float:
+    """Share of its usual speed that a convolution reaches on CPUs.
+
+    Grouped ones with few channels a group run element by element; channels are made last, and kernels turned.
+    """
     if node.op != "conv_general_dilated":
         return 1.0
     numbers = node.attr("dimension_numbers")
+    x, kernel = operand_types
     last = len(numbers.lhs_spec) - 1
-    layout = 1.0 if numbers.lhs_spec[1] == numbers.out_spec[1] == last else TURNED
+    moved = TURNED * sum(
+        type.size for type, spec in ((x, numbers.lhs_spec), (node.types[0], numbers.out_spec)) if spec[1] != last
+    )
+    if numbers.rhs_spec != (last, last - 1, *range(last - 1)):
+        moved += CROSSED * kernel.size
+    layout = flops / (flops + moved) if flops else 1.0
     if node.attr("feature_group_count") == 1:
         return layout
-    channels = max(1, operand_types[1].shape[numbers.rhs_spec[1]])
+    channels = max(1, kernel.shape[numbers.rhs_spec[1]])
     return layout * float(min(1.0, math.pow(channels / CHANNELS, 1.5)))
 
 

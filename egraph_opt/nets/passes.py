@@ -13,6 +13,7 @@ from typing import NamedTuple
 from egraph_opt.cost import CostModel, frozen_nodes
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.nets.kernel_order import ordered_kernels
 from egraph_opt.nets.products import shared_products
 from egraph_opt.nets.shifts import shifted_windows
 from egraph_opt.nets.sums import joined_sums
@@ -24,6 +25,7 @@ PASSES: dict[str, Pass] = {
     "join-sums": joined_sums,
     "join-products": shared_products,
     "shift-windows": shifted_windows,
+    "order-kernels": ordered_kernels,
 }
 """By name: each gives a graph to weigh against the one it was given, or None."""
 
@@ -37,6 +39,7 @@ LAWS = {
     CONV_SUM: "conv(x, a) + conv(x, b) = conv(x, a + b), conv(x, a) + conv(y, a) = conv(x + y, a)",
     CONV_PRODUCT: "a convolution whose window holds one element, or all of them, is a product",
     "shift-windows": "a window is a sum, or an extreme, of shifted copies",
+    "order-kernels": "a prepared kernel stands in the order in which a convolution reads it",
     "join-sums": "x a + y b = [x y] [a; b]",
     "join-products": "x a, x b are parts of x [a b]",
 }
@@ -66,7 +69,10 @@ def merged(
         cost: prices of parts of programs.
         price: of a whole program.
     """
-    best = start = _tried(Variant(price(graph), graph, ()), ("shift-windows",), numerics, fixed, cost, price)
+    start = Variant(price(graph), graph, ())
+    for name in ("shift-windows", "order-kernels"):
+        start = _tried(start, (name,), numerics, fixed, cost, price)
+    best = start
     for names in VARIANTS:
         variant = _tried(start, names, numerics, fixed, cost, price)
         if variant.seconds < best.seconds:
