@@ -230,3 +230,12 @@ def test_names_are_identifiers_and_do_not_clash() -> None:
 def test_a_transposed_product_that_only_a_reshape_reads() -> None:
     graph = capture(lambda x: jnp.outer(x, x).T[..., None], [jnp.ones(3)]).graph
     assert "reshape" in to_python(graph, "f")
+
+
+def test_only_results_of_primitives_that_return_lists_are_read_where_they_are_used() -> None:
+    for function in (
+        lambda x: 2 * jnp.sort(x)[1],
+        lambda x: jnp.exp(jax.lax.optimization_barrier(x + 1.0)) * 3,
+        lambda x: jnp.sort(jnp.sort(x) * 2.0, descending=True) - x,
+    ):
+        check(capture(function, (jnp.asarray([3.0, 1.0, 2.0], jnp.float32),)).graph)

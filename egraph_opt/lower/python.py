@@ -196,7 +196,7 @@ class Block:
             names = self._parts.get(number) or [self._text[number].text]
             control_text(self, node, names)
             return
-        expr = self._expression(number, node)
+        expr = _unpacked(node, self._expression(number, node))
         if len(node.types) != 1:
             self._parts[number] = [self.fresh(f"{base}{k}") for k in range(len(node.types))]
             self.line(f"{', '.join(self._parts[number])} = {expr.text}{self._comment(number)}")
@@ -208,7 +208,7 @@ class Block:
         else:
             name = self.fresh(base)
             self._text[number] = Expr(name)
-            self.line(f"{name} = {expr.text}{_unpacked(node, expr)}{self._comment(number)}")
+            self.line(f"{name} = {expr.text}{self._comment(number)}")
 
     def _comment(self, number: int) -> str:
         """User lines of a statement and of what stands in it."""
@@ -303,8 +303,9 @@ def _einsum_name(node: Node) -> str:
     return "total" if spec.summed else "scaled" if spec.scale != 1 else "view"
 
 
-def _unpacked(node: Node, expr: Expr) -> str:
+def _unpacked(node: Node, expr: Expr) -> Expr:
     """Primitives that return lists are read at their only result."""
     name = node.attr("name") if node.op == "opaque" else node.op
     several = name in all_primitives() and all_primitives()[name].multiple_results
-    return "[0]" if several and ".bind(" in expr.text else ""
+    bound = expr.text.partition("(")[0].endswith(".bind")
+    return Expr(f"{expr.text}[0]") if several and bound and len(node.types) == 1 else expr
