@@ -15,7 +15,7 @@ from egraph_opt.engine.sexpr import Expr, Form
 from egraph_opt.engine.sums import Reading, Sums
 from egraph_opt.engine.words import infer_word, words
 from egraph_opt.explain.congruence import Congruence
-from egraph_opt.explain.terms import TermTable, Types, attribute_text
+from egraph_opt.explain.terms import TermTable, Types
 from egraph_opt.ir import Node
 from egraph_opt.ir.reshapes import parse_shape
 from egraph_opt.ir.spec import Scale, Spec, identity
@@ -185,7 +185,7 @@ class Evidence:
         table = self.table
         if self.encoder is not None and text in self.encoder.calls:
             call = self.encoder.calls[text]
-            return table.add(call.op, attribute_text(Node(call.op, (), call.attrs, call.types)), args, call.types)
+            return table.node(Node(call.op, (), call.attrs, call.types), args)
         operands = [table.rows[a].types[0] for a in args]
         op = words()[constructor].op
         types: Types | None

@@ -2,6 +2,7 @@
 """Certificates of programs that were changed as a whole before the e-graph: loops, partial reads, stated facts."""
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -89,3 +90,17 @@ def test_another_body_is_refused() -> None:
         changed["digest"] = digest(changed)
         with pytest.raises(CertificateError, match=r"a body is not told|differ"):
             check(changed)
+
+
+def test_the_program_of_a_kernel_that_only_the_chain_meets_is_told() -> None:
+    """The kernel of the loss stands in the e-graph, and not in the gradient that was chosen."""
+
+    def loss(w, x, y):
+        return -jnp.take_along_axis(jax.nn.log_softmax(x @ w), y[:, None], -1)[:, 0].mean()
+
+    args = jnp.ones((32, 10)), jnp.ones((64, 32)), jnp.zeros(64, "int32")
+    result = egraph_opt.optimize(jax.value_and_grad(loss), measure=False, verify=False).plan(*args)
+    told = json.loads(result.explain().to_json())
+    assert any("cross_entropy_labels" in row[1] for row in told["terms"])
+    assert len(told["bodies"]) == 1
+    assert check(told) == len(told["steps"]) > 0
