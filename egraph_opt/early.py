@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from egraph_opt.adjoint import WEIGHTED, weights_gathered
+from egraph_opt.adjoint import DIRECTIONS, WEIGHTED, directions_summed, weights_gathered
 from egraph_opt.cost import CostModel
 from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
@@ -39,7 +39,7 @@ def rewritten(
     """
     changes: list[tuple[Mapping[str, int], Graph, Graph]] = []
     total: Counter[str] = Counter()
-    for change in (_narrowed, _picked, _weighted, _rounded, _taken, _added, _multiplied):
+    for change in (_narrowed, _picked, _weighted, _directed, _rounded, _taken, _added, _multiplied):
         new, used = change(graph, numerics, cost)
         changes.append((used, graph, new))
         total += used
@@ -78,6 +78,10 @@ def _picked(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, C
 
 def _weighted(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, Counter[str]]:
     return used_pass(graph, weights_gathered(graph, numerics), WEIGHTED, numerics, cost, SLACK)
+
+
+def _directed(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, Counter[str]]:
+    return used_pass(graph, directions_summed(graph, numerics, cost.graph_seconds), DIRECTIONS, numerics, cost)
 
 
 def _rounded(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, Counter[str]]:

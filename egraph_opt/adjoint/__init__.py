@@ -12,6 +12,8 @@ a search that grows by local gains does not find them (docs/decisions/derivative
 sums of elementwise products have one form for the search.
 """
 
+from egraph_opt.adjoint.directions import DIRECTIONS as DIRECTIONS
+from egraph_opt.adjoint.directions import directions_summed as directions_summed
 from egraph_opt.adjoint.factors import FACTORED as FACTORED
 from egraph_opt.adjoint.factors import factored as factored
 from egraph_opt.adjoint.rewrite import LAWS as LAWS
@@ -21,7 +23,8 @@ from egraph_opt.adjoint.weights import WEIGHTED as WEIGHTED
 from egraph_opt.adjoint.weights import weights_gathered as weights_gathered
 
 SCALING_LAWS = {
+    DIRECTIONS: "sum_s v_s L(e_s) = L(sum_s v_s e_s), where L is linear and the same for all s",
     WEIGHTED: "x a + x b = x (a + b), where a and b have fewer dimensions; masks of x a act on a",
     FACTORED: "x a + x b = x (a + b), element by element",
 }
-"""What the passes about elementwise products say, by name."""
+"""What the passes about sums and elementwise products say, by name."""
