@@ -170,7 +170,7 @@ def _names(captured: Captured, function: Any, graph: Graph) -> tuple[list[str], 
         paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(_numbered(captured.out_tree))]
         labels = [_plain("output" + jax.tree_util.keystr(path)) for path in paths]
         outputs = _distinct(labels, inputs)
-    return inputs, outputs
+    return inputs, _distinct(outputs, ())  # a model may return one value twice; valid files name each output once
 
 
 def _numbered(tree: Any) -> Any:

@@ -24,6 +24,9 @@ from egraph_opt.frontends import LoadedModel
 TOLERANCE = 1e-4
 """Largest difference to a recorded output, relative to its largest element."""
 
+TEXT = "OSU"
+"""Kinds of arrays of strings."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
@@ -49,6 +52,8 @@ class Recorded:
                 raise ArgumentError(
                     f"{self.path}: output {place} is recorded as {list(want.shape)}, got {list(have.shape)}"
                 )
+            if (have.dtype.kind in TEXT) != (want.dtype.kind in TEXT):
+                raise ArgumentError(f"{self.path}: output {place} is recorded as {want.dtype}, got {have.dtype}")
             found[place] = difference(have, want)
         return found
 
@@ -61,7 +66,7 @@ def read_recorded(path: Path, model: LoadedModel) -> Recorded:
         ArgumentError: it lacks an input, or holds no output.
     """
     try:
-        with np.load(path) as file:
+        with zipfile.ZipFile(path), np.load(path) as file:  # a single .npy is no archive, and numpy would read it
             arrays = dict(file)
     except FileNotFoundError as error:
         raise ModelError(
@@ -98,8 +103,8 @@ def read_recorded(path: Path, model: LoadedModel) -> Recorded:
 
 
 def difference(have: np.ndarray, want: np.ndarray) -> float:
-    """Largest difference relative to the largest element; of integers how many differ."""
-    if have.dtype.kind in "iub" and want.dtype.kind in "iub":
+    """Largest difference relative to the largest element; of integers and strings how many differ."""
+    if all(x.dtype.kind in "iub" for x in (have, want)) or all(x.dtype.kind in TEXT for x in (have, want)):
         return float(np.count_nonzero(have != want))
     have, want = (np.asarray(x, np.complex128 if x.dtype.kind == "c" else np.float64) for x in (have, want))
     same = (have == want) | (np.isnan(have) & np.isnan(want))

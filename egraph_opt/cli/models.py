@@ -32,6 +32,10 @@ def optimize(options: argparse.Namespace) -> int:
         check_writable(flag, path)
     if len({path.resolve() for path in given.values()}) < len(given):
         raise ArgumentError(f"{', '.join(given)}: two of them name the same file; give each its own")
+    for flag, path in given.items():
+        for what, read in (("the model", options.model), ("the file of --check", options.check)):
+            if read is not None and path.exists() and read.exists() and path.samefile(read):
+                raise ArgumentError(f"{flag} {path}: is {what} itself; give another name")
     if options.output.suffix.lower() not in SUFFIXES:
         raise ArgumentError(f"-o {options.output}: suffix {options.output.suffix!r}; want one of {', '.join(SUFFIXES)}")
     result, recorded = plan_model(options, options.check)

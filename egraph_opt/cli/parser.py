@@ -26,9 +26,11 @@ def shape(text: str) -> tuple[str, tuple[int | str, ...] | int]:
     parts = [part.strip() for part in sizes.split(",")]
     if not name or not all(parts):
         raise argparse.ArgumentTypeError(f"{text}; want NAME=SIZES, as in x=1,3,224,224 or batch=4")
-    if any(part.lstrip("-").isdigit() and int(part) < 1 for part in parts):
+    if any(part.lstrip("-").isdecimal() and int(part) < 1 for part in parts):
         raise argparse.ArgumentTypeError(f"{text}; sizes are positive")
-    dims = tuple(int(part) if part.isdigit() else part for part in parts)
+    if any(part[0] in "+-.0123456789" and not part.isdecimal() for part in parts):
+        raise argparse.ArgumentTypeError(f"{text}; sizes are whole numbers, or names of dimensions that stay open")
+    dims = tuple(int(part) if part.isdecimal() else part for part in parts)
     return name, dims[0] if len(dims) == 1 and isinstance(dims[0], int) else dims
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from egraph_opt.api import load
 from egraph_opt.cli.output import progress as show_progress
 from egraph_opt.cost import Device, Roofline
+from egraph_opt.errors import ArgumentError
 from egraph_opt.frontends import LoadedModel
 from egraph_opt.options import Options, make_options
 from egraph_opt.pipeline import plan
@@ -17,8 +19,16 @@ from egraph_opt.result import Result
 
 
 def load_model(options: argparse.Namespace, path: Path) -> LoadedModel:
-    """The model of a command, with the shapes that its options give."""
-    return load(path, dict(options.shape) or None)
+    """The model of a command, with the shapes that its options give.
+
+    Raises:
+        ArgumentError: two shapes for one name.
+    """
+    shapes: dict[str, Any] = {}
+    for name, sizes in options.shape:
+        if shapes.setdefault(name, sizes) != sizes:
+            raise ArgumentError(f"--shape {name}: is given twice, as {shapes[name]} and as {sizes}; give it once")
+    return load(path, shapes or None)
 
 
 def options_of(options: argparse.Namespace) -> Options:

@@ -7,6 +7,7 @@ What comes out of `load`, and what capture traces like any function of the user.
 from __future__ import annotations
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,9 @@ import numpy as np
 from egraph_opt import _compat
 from egraph_opt.errors import ArgumentError
 from egraph_opt.frontends.examples import evaluate_dim, example_array
+
+MOST_ELEMENTS = 1 << 44
+"""No argument has more elements than that."""
 
 
 class LoadedModel(ABC):
@@ -82,7 +86,7 @@ class LoadedModel(ABC):
             The positional arguments.
 
         Raises:
-            ArgumentError: the model has keyword arguments.
+            ArgumentError: the model has keyword arguments, or sizes beyond any memory.
         """
         random = np.random.default_rng(seed)
         args, kwargs = jax.tree.unflatten(self.in_tree, list(range(len(self.in_avals))))
@@ -96,6 +100,11 @@ class LoadedModel(ABC):
             for number in numbers:
                 aval = self.in_avals[number]
                 shape = tuple(evaluate_dim(dim, dims or {}) for dim in aval.shape)
+                if math.prod(shape) > MOST_ELEMENTS:
+                    raise ArgumentError(
+                        f"{self.path}: argument {number} has the shape {list(shape)}, more than any memory holds;"
+                        " give smaller sizes"
+                    )
                 with self.precision():
                     values.append(example_array(random, shape, aval.dtype, kind))
         positional, _ = jax.tree.unflatten(self.in_tree, values)

@@ -14,7 +14,7 @@ import numpy as np
 
 from egraph_opt import _compat
 from egraph_opt._compat import outside_of_traces
-from egraph_opt.errors import ArgumentError
+from egraph_opt.errors import ArgumentError, ModelError
 from egraph_opt.frontends.model import LoadedModel
 from egraph_opt.frontends.onnx.evaluate import Evaluator
 from egraph_opt.frontends.onnx.known import check_known
@@ -145,7 +145,17 @@ class OnnxModel(LoadedModel):
         with self.precision():
             results = self._evaluator.main(dict(zip(self.input_names, inputs, strict=True)), weights)
             results = [_array(value) for value in results]
+        self._check_types(results)
         return results[0] if len(results) == 1 else tuple(results)
+
+    def _check_types(self, results: Sequence[Any]) -> None:
+        """Refuse outputs of other types than those that the file declares."""
+        for info, value in zip(self.program.graph.outputs, results, strict=True):
+            if info.dtype is not None and isinstance(value, jax.Array) and value.dtype != info.dtype:
+                raise ModelError(
+                    f"{self.path}: output {info.name!r} is declared as {info.dtype}, but is computed as {value.dtype};"
+                    " export the model again"
+                )
 
     def _checked_weights(self, weights: Mapping[str, Any]) -> dict[str, Any]:
         stored = self.program.graph.initializers

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError
 from onnx import AttributeProto, helper
 
 from egraph_opt.errors import ModelError
+from egraph_opt.frontends.onnx.declared import check_declared, domain_of, opsets_of
 from egraph_opt.frontends.onnx.program import Dim, FunctionRecord, GraphRecord, NodeRecord, Program, ValueInfo
 from egraph_opt.frontends.onnx.tensors import element_type, sparse_tensor, tensor
 
@@ -46,8 +47,9 @@ def program_of(proto: onnx.ModelProto, path: Path) -> Program:
     Raises:
         ModelError: the model contradicts itself.
     """
+    check_declared(proto, str(path))
     reader = _Reader(str(path), path.parent)
-    opsets = _opsets(proto.opset_import, str(path))
+    opsets = opsets_of(proto.opset_import, str(path))
     functions = [reader.function(f) for f in proto.functions]
     return Program(
         reader.graph(proto.graph, frozenset()),
@@ -56,22 +58,6 @@ def program_of(proto: onnx.ModelProto, path: Path) -> Program:
         str(path),
         {"producer": f"{proto.producer_name} {proto.producer_version}".strip(), "ir": str(proto.ir_version)},
     )
-
-
-def domain_of(name: str) -> str:
-    """A domain by its usual name: ai.onnx is the empty one."""
-    return "" if name == "ai.onnx" else name
-
-
-def _opsets(imports: Iterable[onnx.OperatorSetIdProto], origin: str) -> dict[str, int]:
-    opsets = {domain_of(entry.domain): entry.version for entry in imports}
-    newest = onnx.defs.onnx_opset_version()
-    if opsets.get("", 1) > newest:
-        raise ModelError(
-            f"{origin}: got opset {opsets['']} of ai.onnx; the installed package onnx knows them up to {newest}:"
-            " upgrade it, or export for an older opset"
-        )
-    return opsets or {"": 1}
 
 
 class _Reader:
@@ -91,7 +77,7 @@ class _Reader:
             tuple(proto.input),
             tuple(proto.output),
             defaults,
-            _opsets(proto.opset_import, self.origin),
+            opsets_of(proto.opset_import, self.origin),
             self.ordered(nodes, frozenset(proto.input), filter(None, proto.output), where),
         )
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ def tensor(proto: onnx.TensorProto, folder: Path, where: str) -> np.ndarray:
     Raises:
         ModelError: the data are missing, too short or do not fit the shape.
     """
+    _check_shape(proto.dims, where)
     if proto.data_location == onnx.TensorProto.EXTERNAL:
         return _external(proto, folder, where)
     try:
@@ -57,6 +60,7 @@ def sparse_tensor(proto: onnx.SparseTensorProto, folder: Path, where: str) -> np
     """
     values = tensor(proto.values, folder, where)
     indices = tensor(proto.indices, folder, where)
+    _check_shape(proto.dims, where)
     dense = np.zeros(tuple(proto.dims), values.dtype)
     places = indices if indices.ndim == 1 else np.ravel_multi_index(tuple(indices.T), dense.shape, mode="clip")
     if len(places) != len(values) or (len(places) and (places.min() < 0 or places.max() >= dense.size)):
@@ -78,17 +82,28 @@ def _external(proto: onnx.TensorProto, folder: Path, where: str) -> np.ndarray:
     shape = tuple(proto.dims)
     if name in _PACKED or dtype.kind == "O":
         raise UnsupportedOpError(f"{where}: external data of the type {name} are not read; keep them in the model file")
-    offset = int(entries.get("offset", 0))
-    size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+    size = math.prod(shape) * dtype.itemsize
+    offset, length = (_place(entries, key, default, where) for key, default in (("offset", 0), ("length", size)))
     have = path.stat().st_size
-    if offset + int(entries.get("length", size)) > have or offset + size > have:
+    if offset + length > have or offset + size > have:
         raise ModelError(
             f"{where}: want {size} bytes from {offset} on of {location}, which has {have}; copy the file again"
         )
-    if "length" in entries and int(entries["length"]) != size:
-        raise ModelError(
-            f"{where}: got {entries['length']} bytes of external data; the shape {list(shape)} wants {size}"
-        )
+    if length != size:
+        raise ModelError(f"{where}: got {length} bytes of external data; the shape {list(shape)} wants {size}")
     if not size:
         return np.zeros(shape, dtype)
     return np.memmap(path, dtype, "r", offset, shape)  # the data are read when they are used
+
+
+def _check_shape(dims: Iterable[int], where: str) -> None:
+    if any(dim < 0 for dim in dims):
+        raise ModelError(f"{where}: got the shape {list(dims)}; sizes are not negative: export the model again")
+
+
+def _place(entries: Mapping[str, str], key: str, default: int, where: str) -> int:
+    """Where external data begin, or how long they are [byte]."""
+    text = entries.get(key, str(default))
+    if not text.isdecimal():
+        raise ModelError(f"{where}: got the {key} {text!r} of its external data; want a number of bytes")
+    return int(text)
