@@ -19,7 +19,10 @@ from egraph_opt.frontends.onnx.schema import SCHEMAS
 Operator = tuple[str, str]
 """Domain and name."""
 
-_WIDER = {AttributeProto.FLOAT: AttributeProto.INT, AttributeProto.FLOATS: AttributeProto.INTS}
+_WIDER: Mapping[int, int] = {
+    AttributeProto.FLOAT: AttributeProto.INT,
+    AttributeProto.FLOATS: AttributeProto.INTS,
+}
 """Kinds that may be written as another one: whole numbers are numbers."""
 
 FIRST_WITH_IMPORTS = 3
