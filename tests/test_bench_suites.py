@@ -165,7 +165,10 @@ def test_summary_and_gaps():
     short = Row("s", "short", "B", (9e3, 9e3, 1e3), seconds=(1.0, 1.2, 1.0), against_jit=1.2, slowness=1.2)
     failed = Row("s", "broken", "B", outcome="no such op", failed=True)
     text = summary([good, short, failed])
-    assert "1 of 2 within 1.05x of the hand form's FLOP" in text
+    assert "1 of 2 within 1.05x of the hand form's FLOP," in text
+    short.found = 1e3
+    text = summary([good, short, failed])
+    assert "1 of 2 within 1.05x of the hand form's FLOP (2 with what was found and is no faster by the clock)," in text
     assert "1 of 2 within 1.1x of its time" in text
     assert "slower than jit: short" in text
     assert "failed: broken" in text

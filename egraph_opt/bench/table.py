@@ -52,7 +52,11 @@ def summary(rows: Sequence[Row]) -> str:
     scored = [row for row in rows if row.excess is not None]
     if scored:
         good = sum(row.excess is not None and row.excess <= WITHIN_FLOP for row in scored)
-        parts.append(f"{good} of {len(scored)} within {WITHIN_FLOP}x of the hand form's FLOP")
+        text = f"{good} of {len(scored)} within {WITHIN_FLOP}x of the hand form's FLOP"
+        found = sum(row.excess_found is not None and row.excess_found <= WITHIN_FLOP for row in scored)
+        if found > good:
+            text += f" ({found} with what was found and is no faster by the clock)"
+        parts.append(text)
     tried = [row for row in rows if row.greedy is not None]
     if tried:
         parts.append(f"a greedy rewriter stays stuck in {sum(row.stuck for row in tried)} of {len(tried)}")

@@ -58,6 +58,13 @@ ship(
         "specs of a product with each of two joined tensors, given their shapes, and parts of the other operand",
     ),
     AttributeFunction(
+        "is-thin",
+        (_S, _I),
+        (),
+        blocks.is_thin,
+        "an operand of a product has many times the elements of the other one and of the result",
+    ),
+    AttributeFunction(
         "zeros-behind",
         (_S, _S, _S, _S),
         ("",),

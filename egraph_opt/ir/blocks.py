@@ -16,6 +16,9 @@ from egraph_opt.ir.reshapes import Shape, shape_text
 from egraph_opt.ir.slices import Range, slice_text
 from egraph_opt.ir.spec import LETTERS, Spec, canonical
 
+THIN = 2
+"""Joining so many times more than what it meets costs more than multiplying the parts one by one."""
+
 
 class Padded(NamedTuple):
     """``pad(core(x, y[slice]))`` for a product of a padded ``x`` with ``y``."""
@@ -76,6 +79,15 @@ def joined_product(text: str, position: int, dimension: int, first: int, second:
         slices.append(slice_text(ranges))
     place = spec.output.index(letter) if letter in spec.output else -1
     return Joined((specs[0], specs[1]), (slices[0], slices[1]), place)
+
+
+def is_thin(text: str, position: int) -> bool:
+    """Whether an operand of a product has many times the elements of the other one and of the result."""
+    spec = Spec.parse(text)
+    if len(spec.inputs) != 2 or not spec.is_pure or not spec.summed:
+        return False
+    rest = spec.count(spec.inputs[1 - position]) + spec.count(spec.output)
+    return spec.count(spec.inputs[position]) >= THIN * rest
 
 
 def zeros_beside(dimension: int, shape: Shape, size: int, last: bool) -> str:
