@@ -21,6 +21,7 @@ from egraph_opt.lower import lower_graph
 from egraph_opt.verify.evaluate import Function, as_leaf, evaluate, largest, references, sensitivity
 from egraph_opt.verify.inputs import KINDS, dtype_of, sample_inputs
 from egraph_opt.verify.structure import effects, interface_fault
+from egraph_opt.verify.ties import may_be_tied, untied
 from egraph_opt.verify.verdict import COARSEST, OutputVerdict, Verdict, combine, epsilon, is_inexact, judge
 
 NATIVE_ULPS = 1000.0
@@ -133,6 +134,8 @@ class Verifier:
             types = self.original.input_types
             leaves = [[as_leaf(x, t.dtype) for x, t in zip(s, types, strict=True)] for s in sets]
             run = jax.jit(lower_graph(self.original))
+            if not native and may_be_tied(self.original):
+                leaves = [untied(run, case) for case in leaves]
             results = [evaluate(run, case) for case in leaves]
             wide = results if native else references(self.original, leaves)
             doubles = not native and any(_is_double(t.dtype) for t in self.original.output_types)
