@@ -109,7 +109,7 @@ def try_model(model: ModelProto, result: Result, args: Sequence[Any], source: Pa
     except refusals as error:
         return Trial(reason=_first_line(error))
     want = jax.tree.leaves(result(*args))
-    allowed = max((_rounding(type.dtype) for node in result.after.nodes for type in node.types), default=TOLERANCE)
+    allowed = rounding(result)
     gap = max((_gap(np.asarray(x), np.asarray(y)) for x, y in zip(have, want, strict=True)), default=0.0)
     if source is None:
         seconds, _, _ = _timed(run, run)
@@ -165,6 +165,11 @@ def _gap(have: np.ndarray, want: np.ndarray) -> float:
         if have.dtype.kind in "iu"
         else difference(have, want)
     )
+
+
+def rounding(result: Result) -> float:
+    """What rounding in the narrowest element type of a program may make of its results, relative to their scale."""
+    return max((_rounding(type.dtype) for node in result.after.nodes for type in node.types), default=TOLERANCE)
 
 
 def _rounding(dtype: str) -> float:

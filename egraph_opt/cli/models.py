@@ -17,7 +17,8 @@ from egraph_opt.frontends import LoadedModel, write_atomically
 from egraph_opt.inspect import inspect_graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.onnx_output import ready_as_onnx
-from egraph_opt.recorded import TOLERANCE, Recorded
+from egraph_opt.onnx_trial import rounding
+from egraph_opt.recorded import Recorded
 from egraph_opt.result import Result
 from egraph_opt.rules.packs import load as load_rules
 
@@ -75,11 +76,12 @@ def _compared(result: Result, recorded: Recorded) -> str:
     """
     before = max(recorded.differences(result.convention.function).values())
     after = max(recorded.differences(result).values())
+    allowed = rounding(result)
     for name, gap in (("the model as loaded", before), ("the optimised model", after)):
-        if not gap <= TOLERANCE:
+        if not gap <= allowed:
             raise CheckError(
                 f"--check {recorded.path}: {name} differs from the recorded outputs by {gap:.2g} of their scale"
-                f" (at most {TOLERANCE:g}); nothing was written"
+                f" (at most {allowed:.2g}); nothing was written"
             )
     count = len(recorded.outputs)
     return f"recorded outputs ({count}): differ by {before:.1e} before, {after:.1e} after, of their scale"

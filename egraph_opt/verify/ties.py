@@ -43,7 +43,7 @@ def may_be_tied(graph: Graph) -> bool:
     return any(_rounds(*pair) for pair in nodes) and not any(node.op == ASSUME for _, node in nodes)
 
 
-def untied(run: Function, leaves: Sequence[Any]) -> Sequence[Any]:
+def untied(run: Function, leaves: list[Any]) -> list[Any]:
     """The same inputs where no rounding is near a tie, others beside them where one is; these again if all are.
 
     Args:
