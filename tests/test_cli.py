@@ -352,13 +352,14 @@ class TestProcess:
             env=environment,
         )
 
-    def test_interrupt_in_the_search(self, tmp_path):
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_interrupt_in_the_search(self, tmp_path, number):
         scratch, outputs = tmp_path / "scratch", tmp_path / "outputs"
         scratch.mkdir()
         outputs.mkdir()
         model, out = EXAMPLES / "pinn_mlp.jaxexport", outputs / "out.jaxexport"
         process = self.start(scratch, "optimize", model, "-o", out, "--report", outputs / "r.html", "--budget", "60")
-        self.interrupt(process, tmp_path / "mark")
+        self.interrupt(process, tmp_path / "mark", number)
         assert not list(outputs.iterdir())
         assert not list(scratch.iterdir())
 
@@ -369,12 +370,12 @@ class TestProcess:
         process = self.start(scratch, "--help", script=IMPORTING, MODULE=module)
         self.interrupt(process, tmp_path / "mark")
 
-    def interrupt(self, process: subprocess.Popen[str], mark: Path) -> None:
+    def interrupt(self, process: subprocess.Popen[str], mark: Path, number: int = signal.SIGINT) -> None:
         deadline = time.monotonic() + 60
         while not mark.exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out_text, err = process.communicate(timeout=60)
         assert process.returncode == 2, err
         assert err == "egraph-opt: interrupted; nothing was written\n"

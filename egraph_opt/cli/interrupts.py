@@ -13,6 +13,9 @@ from typing import Any
 
 INTERRUPTED = "egraph-opt: interrupted; nothing was written\n"
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and the polite request to end."""
+
 
 def leave(status: int) -> None:
     """End the process at once: what XLA still computes in its threads may crash while Python takes itself apart."""
@@ -33,11 +36,12 @@ def leaving() -> Iterator[None]:
         sys.stderr.write(INTERRUPTED)
         leave(2)
 
-    before = signal.signal(signal.SIGINT, handler)
+    before = {number: signal.signal(number, handler) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 class Interrupts:
@@ -62,7 +66,7 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before, hook = signal.getsignal(signal.SIGINT), sys.unraisablehook
+        before, hook = {number: signal.getsignal(number) for number in SIGNALS}, sys.unraisablehook
 
         def handler(number: int, frame: Any) -> None:
             self.seen = True
@@ -72,12 +76,14 @@ class Interrupts:
             if not isinstance(dropped.exc_value, KeyboardInterrupt):
                 hook(dropped)
 
-        signal.signal(signal.SIGINT, handler)
+        for number in SIGNALS:
+            signal.signal(number, handler)
         sys.unraisablehook = unraisable
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, old in before.items():
+                signal.signal(number, old)
             sys.unraisablehook = hook
 
 

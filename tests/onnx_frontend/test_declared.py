@@ -156,3 +156,15 @@ def test_files_of_a_command(options, message, tmp_path, monkeypatch, capsys):
     assert said.count("\n") == 1
     assert sorted(tmp_path.iterdir()) == before
     assert (tmp_path / "model.onnx").read_bytes() == content
+
+
+def test_records_in_half_precision(tmp_path):
+    x = np.linspace(0, 1, 6, dtype=np.float16).reshape(2, 3)
+    made = model(helper.make_node("Exp", ["x"], ["y"]))
+    for info in (*made.graph.input, *made.graph.output):
+        info.type.tensor_type.elem_type = TensorProto.FLOAT16
+    path, records = saved(made, tmp_path), tmp_path / "a.npz"
+    command = ["optimize", str(path), "-o", str(tmp_path / "out.onnx"), "--no-measure", "--check", str(records)]
+    for scale, status in ((1.002, 0), (1.1, 1)):
+        np.savez(records, x=x, y=(np.exp(x.astype(float)) * scale).astype(np.float16))
+        assert main(command) == status
