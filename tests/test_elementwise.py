@@ -66,6 +66,15 @@ CASES: dict[str, tuple[Program, Any, str, dict[str, int]]] = {
     "maximum of tanh": (lambda x: jnp.max(jnp.tanh(x), axis=(0, 2)), [(4, 5, 6)], "reassociate", {"tanh": 1}),
     "maximum of a transpose": (lambda x: jnp.max(3 * jnp.exp(x.T) + 1, 0), [(4, 60)], "reassociate", {}),
     "minimum of a falling function": (lambda x: jnp.min(5 - jax.nn.sigmoid(2 * x), 1), [(4, 60)], "reassociate", {}),
+    "argmax of an increasing function": (
+        lambda x: jnp.argmax(jnp.sinh(3 * x.T + 1), 1) * 1.0, [(7, 5)], "reassociate",
+        {"sinh": 0, "add": 0, "argmax": 1}),
+    "argmin of a falling function": (
+        lambda x: jnp.argmin(-jnp.exp(x), 1) * 1.0, [(7, 5)], "reassociate", {"exp": 0, "argmin": 0, "argmax": 1}),
+    "argmax of a function with ties": (  # many of its values round to 1
+        lambda x: jnp.argmax(jnp.tanh(x), 1) * 1.0, [(7, 5)], "finite", {"tanh": 1}),
+    "argmax where logarithms exist": (
+        lambda x: jnp.argmax(jnp.log(x), 1) * 1.0, [(7, 5)], "finite", {"log": 0}),
     "argmax of a softmax": (
         lambda x: jnp.argmax(jax.nn.softmax(x, 0), 0) * 1.0, [(7, 5)], "reassociate", {"exp": 0, "div": 0}),
     "log of a softmax": (lambda x: jnp.log(jax.nn.softmax(x, 1)), [(4, 30, 5)], "reassociate", {"div": 0}),

@@ -161,6 +161,7 @@ def test_monotone(op: Op) -> None:
     grid = jnp.abs(grid) + jnp.arange(len(grid)) if op.name in ("log", "sqrt") else grid
     values = np.asarray(op.lower(grid.astype(type.dtype), **dict(op.examples[0].attrs)))
     assert (np.diff(values) >= -1e-6).all()
+    assert Trait.INCREASING not in op.traits or (np.diff(values) > 0).all()
 
 
 @pytest.mark.parametrize("op", by_name([op for op in all_ops().values() if Trait.COMMUTATIVE in op.traits]))

@@ -126,6 +126,21 @@ def _fold_copy(axes: str, text: str) -> Result:
     return {kind: _axes_text(inner), f"{kind}-after": after} if inner else {"none": after}
 
 
+def _arg_copy(axes: str, text: str) -> Result:
+    """The place of a maximum of a transposed, broadcast or scaled tensor: attributes for the tensor, what follows."""
+    folded = _fold_copy(axes, text)
+    if not isinstance(folded, dict) or "none" in folded:
+        return None
+    attrs = dict(parse_attrs(axes))
+    kind = next(iter(folded))
+    spec = Spec.parse(folded[f"{kind}-after"])
+    attrs["axes"] = freeze(_axes(folded[kind]))
+    return {
+        kind: attribute_text(tuple(attrs.items())),
+        f"{kind}-after": str(Spec(spec.inputs, spec.output, spec.sizes)),
+    }
+
+
 def _without_axes(axes: str, text: str) -> Result:
     """A broadcast along axes, without these axes."""
     spec = Spec.parse(text)
@@ -198,6 +213,13 @@ ship(
         ("same", "same-after", "other", "other-after", "none"),
         _fold_copy,
         "axes and spec after it of a maximum of a copy; `other` where a negative factor makes it a minimum",
+    ),
+    AttributeFunction(
+        "arg-copy",
+        (_S, _S),
+        ("same", "same-after", "other", "other-after"),
+        _arg_copy,
+        "the same for the place of a maximum, whose indices are copied and not scaled",
     ),
     AttributeFunction(
         "without-axes", (_S, _S), ("",), _without_axes, "spec of a copy that is constant along axes, without these"

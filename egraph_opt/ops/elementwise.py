@@ -22,6 +22,7 @@ DTypeRule = Callable[[Sequence[TensorType], dict[str, Any]], str]
 
 COMMUTATIVE, ASSOCIATIVE, IDEMPOTENT = Trait.COMMUTATIVE, Trait.ASSOCIATIVE, Trait.IDEMPOTENT
 INVOLUTION, MONOTONE, ZERO_TO_ZERO, LINEAR = Trait.INVOLUTION, Trait.MONOTONE, Trait.ZERO_TO_ZERO, Trait.LINEAR
+INCREASING = Trait.INCREASING
 TOTAL = Trait.TOTAL
 LATTICE = (COMMUTATIVE, ASSOCIATIVE, IDEMPOTENT)
 
@@ -126,36 +127,36 @@ ACCURATE = (("accuracy", None),)
 
 def _declare_floating() -> None:
     for name, weight, *traits in (
-        ("exp", 1.0, MONOTONE, TOTAL),
-        ("exp2", 1.0, MONOTONE, TOTAL),
+        ("exp", 1.0, MONOTONE, INCREASING, TOTAL),
+        ("exp2", 1.0, MONOTONE, INCREASING, TOTAL),
         ("expm1", 1.5, MONOTONE, ZERO_TO_ZERO, TOTAL),
-        ("log", 1.0, MONOTONE),
-        ("log1p", 1.5, MONOTONE, ZERO_TO_ZERO),
+        ("log", 1.0, MONOTONE, INCREASING),
+        ("log1p", 1.5, MONOTONE, INCREASING, ZERO_TO_ZERO),
         ("tanh", 1.0, MONOTONE, ZERO_TO_ZERO, TOTAL),
         ("logistic", 1.3, MONOTONE, TOTAL),
         ("sin", 1.5, ZERO_TO_ZERO, TOTAL),
         ("cos", 1.5, TOTAL),
         ("tan", 2.5, ZERO_TO_ZERO),
-        ("sqrt", 0.5, MONOTONE, ZERO_TO_ZERO),
+        ("sqrt", 0.5, MONOTONE, INCREASING, ZERO_TO_ZERO),
         ("rsqrt", 0.6),
     ):
         row(name, 1, "fc", *traits, weight=weight, fixed=ACCURATE)
-    row("cbrt", 1, "f", MONOTONE, ZERO_TO_ZERO, TOTAL, weight=2.5, fixed=ACCURATE)
+    row("cbrt", 1, "f", MONOTONE, INCREASING, ZERO_TO_ZERO, TOTAL, weight=2.5, fixed=ACCURATE)
     for name, weight, *traits in (
-        ("asin", 2.0, MONOTONE, ZERO_TO_ZERO),
+        ("asin", 2.0, MONOTONE, INCREASING, ZERO_TO_ZERO),
         ("acos", 2.0),
         ("atan", 2.0, MONOTONE, ZERO_TO_ZERO, TOTAL),
-        ("sinh", 2.0, MONOTONE, ZERO_TO_ZERO, TOTAL),
+        ("sinh", 2.0, MONOTONE, INCREASING, ZERO_TO_ZERO, TOTAL),
         ("cosh", 2.0, TOTAL),
-        ("asinh", 3.0, MONOTONE, ZERO_TO_ZERO, TOTAL),
-        ("acosh", 3.0, MONOTONE),
-        ("atanh", 2.5, MONOTONE, ZERO_TO_ZERO),
+        ("asinh", 3.0, MONOTONE, INCREASING, ZERO_TO_ZERO, TOTAL),
+        ("acosh", 3.0, MONOTONE, INCREASING),
+        ("atanh", 2.5, MONOTONE, INCREASING, ZERO_TO_ZERO),
     ):
         row(name, 1, "fc", *traits, weight=weight)
     for name, weight, *traits in (
         ("erf", 1.5, MONOTONE, ZERO_TO_ZERO, TOTAL),
         ("erfc", 2.0, TOTAL),
-        ("erf_inv", 3.0, MONOTONE, ZERO_TO_ZERO),
+        ("erf_inv", 3.0, MONOTONE, INCREASING, ZERO_TO_ZERO),
         ("lgamma", 8.0),
         ("digamma", 6.0),
         ("bessel_i0e", 4.0),

@@ -30,6 +30,7 @@ class Trait(enum.Enum):
     IDEMPOTENT = "f(x, x) = x"
     INVOLUTION = "f(f(x)) = x"
     MONOTONE = "x <= y implies f(x) <= f(y)"
+    INCREASING = "x < y implies f(x) < f(y), and no bound above is approached so that large numbers become equal"
     TOTAL = "a finite number for every real number, as far as it does not overflow"
     ZERO_TO_ZERO = "f(0) = 0"
     LINEAR = "linear in each operand"
