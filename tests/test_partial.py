@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from egraph_opt import optimize
 from egraph_opt.capture import capture
 from egraph_opt.cost import FlopCount, count_graph
 from egraph_opt.engine import RuleSet
@@ -123,3 +124,15 @@ def test_ends_of_sorted_tensors() -> None:
         found = search(graph, SearchOptions(rules, Numerics.REASSOCIATE, 2.0, FlopCount())).candidates[0]
         assert found.fired["read-fold"] == 1
         np.testing.assert_array_equal(lower_graph(found.graph)([x])[0], function(x))
+
+
+def test_numbers_filled_in_do_not_meet_the_zeros_around_a_diagonal() -> None:
+    """``diag(x)[i]`` beyond the end is NaN as a whole, of ``diag(x[i])`` only the diagonal would be."""
+    x, i = jnp.ones((2, 3)), jnp.asarray([0, 5, 1])
+
+    def read(x: jax.Array, i: jax.Array) -> jax.Array:
+        return jnp.take(jax.vmap(jnp.diag)(x), i, axis=0)
+
+    result = optimize(read, measure=False, verify=False).plan(x, i)
+    np.testing.assert_array_equal(result(x, i), read(x, i))
+    assert result.why_not("take-of-einsum").verdict == "condition"

@@ -97,9 +97,11 @@ def _dynamic_result(text: str, spec: str) -> Result:
 
 
 def _take_result(text: str, spec: str, indices: str) -> Result:
-    held = _attrs(text)
-    if _fills(held) and (held["fill_value"] is not NAN or 0 in Spec.parse(spec).sizes.values()):
-        return None  # what is filled in would be computed with; a sum of nothing is no NaN
+    held, parsed = _attrs(text), Spec.parse(spec)
+    # What is filled in would be computed with; a sum of nothing is no NaN, nor are the zeros around a diagonal.
+    wholly = held["fill_value"] is NAN and 0 not in parsed.sizes.values() and parsed.has_distinct_output
+    if _fills(held) and not wholly:
+        return None
     found = slices.read_result(held["axis"], parse_shape(indices)[0], spec)
     return _spread_read(*found, lambda axis: _at_axis(held, axis)) if found else None
 
