@@ -14,7 +14,6 @@ STUCK = {
     "algebra/Hv, 2 layers": 20.0,
     "derivatives/J v, residual network": 20.0,
     "derivatives/neural tangent kernel": 10.0,
-    "derivatives/v J of softmax": 50.0,
     "laab/am_distributivity2": 100.0,
     "linalg/A'ABx": 20.0,
     "linalg/low-rank adapter": 5.0,

@@ -44,7 +44,19 @@ def arithmetic(report):
     return [n + TRANSCENDENTAL_FLOPS * k for n, k in zip(plain, others, strict=True)]
 
 
-@pytest.mark.parametrize("name", PROGRAMS)
+LONG = (
+    "gpt2_adamw_step",
+    "linear_algebra_mix",
+    "block_gradient",
+    "llama_forward",
+    "gpt2_forward",
+    "inceptionv3",
+    "squeezenet",
+)
+"""Programs like others of the list, whose planning takes longest."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in PROGRAMS])
 def test_plan(name):
     function, args = PROGRAMS[name].build(small=True)
     result = egraph_opt.optimize(function, measure=False, budget=0.5).plan(*args)

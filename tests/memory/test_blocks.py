@@ -133,6 +133,7 @@ def test_exact_numerics_admit_no_blocks() -> None:  # a product of fewer rows ma
     assert blocked(graph, PRICE, Numerics.EXACT) is graph
 
 
+@pytest.mark.slow
 def test_objective_memory_chooses_what_holds_least() -> None:
     args = (normal(1024, 4, 32), normal(1024, 4, 32), normal(1024, 4, 32))
     run = egraph_opt.optimize(attention, objective="memory", measure=False)

@@ -33,6 +33,7 @@ def test_page_holds_all_groups_and_beats_onnxruntime():
         assert passed >= conformance.ONNXRUNTIME[group], group
 
 
+@pytest.mark.slow
 def test_one_of_each_operator():
     """The shortest name among the tests of an operator is its plainest one."""
     found = conformance.cases()
