@@ -142,17 +142,22 @@ def check_optimized(seed: int) -> None:
         assert_equal(want, got, epsilon=2e-3)
 
 
-@pytest.mark.parametrize("seed", range(60))
+def seeds(count: int) -> list[Any]:
+    """Seeds, two thirds of them for slow runs."""
+    return [pytest.param(seed, marks=[pytest.mark.slow] * (3 * seed >= count)) for seed in range(count)]
+
+
+@pytest.mark.parametrize("seed", seeds(60))
 def test_every_graph_in_double_precision(seed: int) -> None:
     check_double(seed)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", seeds(30))
 def test_exact_keeps_special_values(seed: int) -> None:
     check_exact(seed)
 
 
-@pytest.mark.parametrize("seed", range(18))
+@pytest.mark.parametrize("seed", seeds(18))
 def test_optimize_and_transformations(seed: int) -> None:
     check_optimized(seed)
 
