@@ -61,6 +61,7 @@ def assert_close(got, want):
     np.testing.assert_allclose(got, want, rtol=10 * bound, atol=bound * float(np.max(np.abs(want))))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("name", "suffix"), ARTIFACTS.items(), ids=ARTIFACTS)
 def test_from_file_to_file(name, suffix, tmp_path):
     function, args = built(name)

@@ -53,6 +53,7 @@ def close(got, want, name):
         assert np.all(np.isfinite(w)), name
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("name", "start"), CHUNKS)
 def test_hand_forms_are_equal(name, start):
     with jax.enable_x64(True):

@@ -82,6 +82,7 @@ CASES: dict[str, tuple[Program, Any, str, dict[str, int]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_left(name: str) -> None:
     program, shapes, numerics, counts = CASES[name]

@@ -119,6 +119,7 @@ UNARY = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", UNARY)
 def test_unary(name):
     check(*UNARY[name])
@@ -160,6 +161,7 @@ BINARY = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", BINARY)
 def test_binary(name):
     check(*BINARY[name])
@@ -278,6 +280,7 @@ REDUCTION = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", REDUCTION)
 def test_reduction(name):
     check(*REDUCTION[name])
@@ -421,6 +424,7 @@ LINALG = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", LINALG)
 def test_linalg(name):
     check(*LINALG[name], exact=False)

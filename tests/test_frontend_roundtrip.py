@@ -251,6 +251,7 @@ def assert_equal(have, want):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6 * max(1.0, float(np.abs(b).max(initial=0))))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_program(name, tmp_path):
     function, args = PROGRAMS[name]()

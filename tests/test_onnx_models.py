@@ -62,6 +62,7 @@ def test_file(name):
         assert np.mean(value.std(axis=0) > 1e-3 * scale) >= 0.9
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", MODELS)
 def test_outputs_before_and_after(name):
     path = FOLDER / f"{name}.onnx"

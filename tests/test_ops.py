@@ -91,6 +91,7 @@ def one_node(op: Op, example: Example) -> Graph:
     return build.build([build.add("result", [node], [("index", k)], type) for k, type in enumerate(types)])
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("op", "example"), COMPUTED)
 def test_one_node_runs(op: Op, example: Example) -> None:
     operands = [sample(type, seed) for seed, type in enumerate(example.operands)]

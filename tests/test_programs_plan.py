@@ -56,6 +56,7 @@ LONG = (
 """Programs like others of the list, whose planning takes longest."""
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in PROGRAMS])
 def test_plan(name):
     function, args = PROGRAMS[name].build(small=True)

@@ -147,11 +147,13 @@ def seeds(count: int) -> list[Any]:
     return [pytest.param(seed, marks=[pytest.mark.slow] * (3 * seed >= count)) for seed in range(count)]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("seed", seeds(60))
 def test_every_graph_in_double_precision(seed: int) -> None:
     check_double(seed)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("seed", seeds(30))
 def test_exact_keeps_special_values(seed: int) -> None:
     check_exact(seed)

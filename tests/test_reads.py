@@ -143,6 +143,7 @@ PROGRAMS: dict[str, tuple[Program, tuple[Any, ...], float]] = {
 }  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_only_what_is_read_is_computed(name: str) -> None:
     program, args, flops = PROGRAMS[name]

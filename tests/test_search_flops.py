@@ -35,6 +35,7 @@ def xla_flops(function: Callable[..., Any], args: Sequence[Any]) -> float:
     return float(analysis["flops"])
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_reaches_the_hand_form(name: str) -> None:
     program, args, wanted = PROGRAMS[name]

@@ -78,6 +78,7 @@ def close(got: Any, want: Any) -> None:
         np.testing.assert_allclose(x, y, rtol=2e-3, atol=2e-4 * (1 + float(jnp.max(jnp.abs(y), initial=0.0))))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", CAPTURED)
 def test_captured(name: str) -> None:
     function, args, op = CAPTURED[name]

@@ -105,6 +105,7 @@ def check(name: str, dtype: str = "float64") -> None:
         assert snapshot.size <= 2 * bound
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_classes_are_of_one_value(name: str) -> None:
     check(name)

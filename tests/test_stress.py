@@ -60,6 +60,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], Shapes, int]] = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_search_ends(name: str) -> None:
     program, shapes, bound = PROGRAMS[name]

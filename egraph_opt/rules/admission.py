@@ -7,6 +7,7 @@ of the package. The memory is one JSON file in the user's cache folder; a file t
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -36,12 +37,18 @@ def cache_path() -> Path:
 
 def key(rule: Rule) -> str:
     """What a passed check is remembered by: the rule's text and class, its own Python functions, the version here."""
-    parts = [version("egraph_opt"), rule.numerics.name, *map(str, rule.facts), "=>", *map(str, rule.actions)]
+    parts = [_version(), rule.numerics.name, *map(str, rule.facts), "=>", *map(str, rule.actions)]
     for fact in rule.facts:
         call = call_in(fact)
         if call is not None and not str(getattr(call[0].call, "__module__", "")).startswith(_SHIPPED):
             parts.append(_code(call[0].call))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+@functools.cache
+def _version() -> str:
+    """Version of this package; read once, since a key is made for each of hundreds of rules."""
+    return version("egraph_opt")
 
 
 def _code(function: Any, depth: int = 0) -> str:

@@ -179,6 +179,7 @@ MODELS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", MODELS)
 def test_equals_the_original(check: Any, name: str) -> None:
     fn, args = MODELS[name]

@@ -106,6 +106,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_equals_the_original(check: Any, name: str) -> None:
     fn, args = PROGRAMS[name]

@@ -35,6 +35,7 @@ def found(program: Callable[..., Any], args: Sequence[Any]) -> tuple[Graph, Grap
     return before, best.graph, prove(before, best.graph, result, Effort(RULES, Numerics.REASSOCIATE))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in PROGRAMS]
 )

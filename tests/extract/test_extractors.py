@@ -118,6 +118,7 @@ def test_restarts_do_not_get_worse(block):
         assert evaluate(table, found.choice) == pytest.approx(found.cost), seed
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("seed", [pytest.param(n, marks=[pytest.mark.slow] * (n >= 20)) for n in range(150)])
 def test_larger_tables_against_a_plain_program(seed):
     table = larger_table(seed)

@@ -48,6 +48,7 @@ def test_cost_on_real_programs(name):
     assert found.seconds < 10.0  # far from the budget only if the limit is not kept at all
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", BEST)
 @pytest.mark.parametrize("extractor", ["tree", "greedy-dag", "local-search"])
 def test_portfolio_is_never_worse_than_its_parts(name, extractor):
@@ -130,6 +131,7 @@ def test_two_roots_share():
     assert extract(Table(rows, [1, 2], 3)).cost == 6.0
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("seed", range(24))
 def test_fixing_by_reduced_cost_keeps_an_optimum(seed):
     """The reduced cost of a class that is needed anyway must not count, or optimal nodes are thrown out."""

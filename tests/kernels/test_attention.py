@@ -367,6 +367,7 @@ def attention_in(graph: Graph) -> list[Found]:
     return [one for one in recognise(graph) if one.kernel is ATTENTION]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("function", "label", "scale"), SPELLINGS, ids=[f.__name__ for f, _, _ in SPELLINGS])
 def test_spellings_are_attention(function: Callable[..., Any], label: str, scale: float) -> None:
     graph = graph_of(function)
@@ -523,6 +524,7 @@ WAYS = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("rows", ["all", "one"])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("lowering", [chunked, triangle])

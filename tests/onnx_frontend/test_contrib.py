@@ -182,6 +182,7 @@ CASES = [
 ]  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_as_onnxruntime(case):
     case.check()

@@ -173,6 +173,7 @@ CASES = {
 }  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("case", CASES)
 def test_agrees_with_onnxruntime(case):
     runtime = pytest.importorskip("onnxruntime")

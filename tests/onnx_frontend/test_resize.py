@@ -92,6 +92,7 @@ SIGNALS = [
 ]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("case", [*RESIZE, *GRIDS, *ROIS, *SIGNALS], ids=str)
 def test_as_onnxruntime(case):
     case.check()

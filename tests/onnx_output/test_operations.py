@@ -64,6 +64,7 @@ def is_refused(graph):
     return True
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("name", "example"), EXAMPLES)
 def test_example(name, example):
     graph = graph_of(name, example)

@@ -14,6 +14,7 @@ from egraph_opt.rules.check.run import check_rule
 FALSE = list(RuleSet.load(Path(__file__).parents[1] / "false_rules"))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("rule", FALSE, ids=lambda rule: rule.name)
 def test_false_rules_are_refused(rule: Rule) -> None:
     verdict = check_rule(rule)

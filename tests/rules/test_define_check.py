@@ -75,6 +75,7 @@ def rule(case: Any) -> Any:
     return egraph_opt.rule(**{"name": "under-test", "numerics": "reassociate", **options})(left, right)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("case", TRUE.values(), ids=TRUE.keys())
 def test_true(case: Any) -> None:
     for verdict in rule(case).check():
