@@ -213,9 +213,7 @@ def test_order_does_not_matter_for_folds(name: str) -> None:
 @pytest.mark.parametrize(
     "program",
     [
-        lambda a: jnp.argsort(a, axis=1)[:, -1],  # of equal values the last
         lambda a: jnp.argsort(a, axis=1, stable=False)[:, 0],
-        lambda a: jnp.sort(a, axis=1)[:, 1],
         lambda a: jnp.sum(jnp.sort(a, axis=1), 0),
         lambda a: (jnp.sort(a)[:, 0], jnp.sort(a)[:, 2]),
     ],

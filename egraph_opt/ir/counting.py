@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Integers that count: the step of a carry, and how many trips a loop makes that compares one with a constant."""
+"""Integers that count: places, the steps of a carry, and the trips of a loop that compares one with a constant."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from egraph_opt.ir.attrs import Array
 from egraph_opt.ir.graph import Graph, Node
+from egraph_opt.ir.spec import Spec
 from egraph_opt.ir.types import is_integer
 
 _UPWARD = {"lt": 0, "le": 1}
@@ -14,6 +17,48 @@ _DOWNWARD = {"gt": 0, "ge": 1}
 _TURNED = {"lt": "gt", "le": "ge", "gt": "lt", "ge": "le"}
 
 MOST_TRIPS = 2**31 - 1
+
+
+_PLACES = frozenset({"iota", "argmax", "argmin"})
+_KEEPING = frozenset({"reshape", "rev", "slice", "dynamic_slice_in_dim", "stop_gradient", "copy", "concatenate"})
+_DEEPEST = 8
+
+
+def is_place(nodes: Sequence[Node], number: int, depth: int = 0) -> bool:
+    """Whether a tensor holds integers that are never negative, as places in an order or along an axis are.
+
+    Args:
+        nodes: of a graph, made so far.
+        number: of one of them.
+        depth: how many nodes were gone through.
+    """
+    node = nodes[number]
+    if depth > _DEEPEST or not is_integer(node.types[0].dtype):
+        return False
+    if node.op in _PLACES or node.types[0].dtype.startswith("uint"):
+        return True
+    if node.op == "constant":
+        value = node.attr("value")
+        return bool(np.all((value.value if isinstance(value, Array) else np.asarray(value)) >= 0))
+    if node.op == "result":
+        order, which = nodes[node.operands[0]], node.attr("index")
+        if order.op == "sort":
+            return is_place(nodes, order.operands[which], depth + 1)
+        return order.op == "top_k" and which == 1
+    if node.op == "einsum":
+        spec = Spec.parse(node.attr("spec"))
+        return (
+            len(node.operands) == 1
+            and spec.is_copy
+            and spec.scale == 1
+            and is_place(nodes, node.operands[0], depth + 1)
+        )
+    if node.op == "take":  # what stands for places beyond the end may be negative
+        return "FILL" not in str(node.attr("mode")) and is_place(nodes, node.operands[0], depth + 1)
+    if node.op in _KEEPING:
+        tensors = node.operands if node.op == "concatenate" else node.operands[:1]
+        return all(is_place(nodes, q, depth + 1) for q in tensors)
+    return False
 
 
 def integer_value(node: Node) -> int | None:

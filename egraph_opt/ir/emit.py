@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from egraph_opt.ir.attrs import Array
+from egraph_opt.ir.counting import is_place
 from egraph_opt.ir.graph import Attrs, Builder, Node
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.sources import Sources, merge_sources
@@ -134,7 +135,22 @@ class Emitter(Builder):
             return self.reshape(operands[0], node.attr("shape"), node.sources)
         if elementwise:
             return self.elementwise(node.op, operands, node.attrs, node.type, node.sources)
+        if node.op == "rev":
+            return self._reversed(node, operands[0])
         return self.copy(node, operands)
+
+    def _reversed(self, node: Node, x: int) -> int:
+        """``x`` turned round along some dimensions, once along each that has more than one place."""
+        inner, dims = self.nodes[x], set(node.attr("dimensions"))
+        twice = inner.op == "rev"
+        if twice:
+            dims ^= set(inner.attr("dimensions"))
+        dims = {d for d in dims if node.type.shape[d] > 1}
+        source = inner.operands[0] if twice else x
+        if not dims:
+            return source
+        sources = self._with(node.sources, x) if twice else node.sources
+        return self.add("rev", (source,), (("dimensions", tuple(sorted(dims))),), node.type, sources)
 
     def uniform_scalar(self, x: int) -> int | None:
         """The rank-0 node that ``x`` repeats, if ``x`` is a plain broadcast of one."""
@@ -225,7 +241,9 @@ class Emitter(Builder):
         return x if value is None else value
 
     def _picked(self, op: str, operands: Sequence[int]) -> int | None:
-        """The case that a selection by a constant takes."""
+        """The case that a selection by a constant takes; whether a place is negative, as indices are asked, is one."""
+        if op == "lt" and self.scalar_value(operands[1]) == 0 and is_place(self.nodes, operands[0]):
+            return self.constant(False, "bool")
         which = self.scalar_value(operands[0]) if op == "select_n" else None
         return None if which is None else operands[1 + int(which)]
 

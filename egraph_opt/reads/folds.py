@@ -17,6 +17,8 @@ from egraph_opt.ir.reshapes import Shape
 from egraph_opt.ir.slices import Range, slice_attrs
 from egraph_opt.ir.spec import LETTERS, canonical
 from egraph_opt.loops.loop import Change, rewritten
+from egraph_opt.reads.leading import NARROW, largest, leading
+from egraph_opt.reads.ordered import counts
 
 EXTREMES = {"reduce_max": "max", "reduce_min": "min"}
 
@@ -30,30 +32,54 @@ def folded(graph: Graph, numerics: Numerics) -> Graph:
     """
     if numerics < Numerics.REASSOCIATE or not any(node.op in _SOURCES for node in graph.nodes):
         return graph
-    uses = graph.use_counts()
-    cut = {node.operands[0] for node in graph.nodes if node.op == "slice" and uses[node.operands[0]] == 1}
-    done = False
-
-    def change(emitter: Emitter, number: int, node: Node, operands: Sequence[int]) -> Change | None:
-        nonlocal done
-        if len(operands) != 1:
-            return None
-        made = None
-        if node.op == "result":
-            made = None if number in cut else _greatest(emitter, node, operands[0])
-        elif uses[graph.nodes[number].operands[0]] != 1:
-            return None
-        elif node.op == "einsum":
-            made = _sum(emitter, node, operands[0])
-        elif node.op in EXTREMES:
-            made = _extreme(emitter, node, operands[0])
-        elif node.op == "slice":
-            made = _end(emitter, node, operands[0])
-        done = done or made is not None
-        return None if made is None else Change([made])
-
+    change = _Folds(graph)
     result = rewritten(graph, numerics, change)
-    return result if done else graph
+    return result if change.done else graph
+
+
+class _Folds:
+    """What takes the place of a node; ``done`` says whether anything did."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.uses, self.done = graph, graph.use_counts(), False
+        self.cut = {n.operands[0] for n in graph.nodes if n.op == "slice" and self.uses[n.operands[0]] == 1}
+        self.values_only = {n.operands[0] for n in graph.nodes if n.op == "result" and n.attr("index") == 0}
+        self.values_only -= {n.operands[0] for n in graph.nodes if n.op == "result" and n.attr("index") > 0}
+
+    def __call__(self, emitter: Emitter, number: int, node: Node, operands: Sequence[int]) -> Change | None:
+        change = self._ordering(emitter, number, node, operands)
+        if change is None and len(operands) == 1:
+            made = self._one(emitter, number, node, operands[0])
+            change = None if made is None else Change([made])
+        self.done = self.done or change is not None
+        return change
+
+    def _ordering(self, emitter: Emitter, number: int, node: Node, operands: Sequence[int]) -> Change | None:
+        """A sort without what nobody reads in its order; the largest of narrow values, found in float32."""
+        if node.op == "sort" and len(operands) > 1 and node.attr("num_keys") == 1 and number in self.values_only:
+            alone = emitter.add("sort", operands[:1], node.attrs, node.types[0], node.sources)
+            return Change([alone, *[None] * (len(operands) - 1)])
+        if node.op == "top_k" and emitter.type(operands[0]).dtype in NARROW:
+            return Change(largest(emitter, operands[0], node.attr("k"), node.attr("axis"), node))
+        return None
+
+    def _one(self, emitter: Emitter, number: int, node: Node, x: int) -> int | None:
+        """A fold or a cut of one operand."""
+        if node.op == "result":
+            return None if number in self.cut else _greatest(emitter, node, x)
+        if self.uses[self.graph.nodes[number].operands[0]] != 1:
+            return None
+        if node.op == "einsum":
+            return _sum(emitter, node, x)
+        if node.op in EXTREMES:
+            return _extreme(emitter, node, x)
+        return _end(emitter, node, x, self._alone(number)) if node.op == "slice" else None
+
+    def _alone(self, number: int) -> bool:
+        """Whether nobody else reads the ordering that a slice cuts from, nor another result of it."""
+        source = self.graph.nodes[number].operands[0]
+        ordering = self.graph.nodes[source].operands[0] if self.graph.nodes[source].op == "result" else source
+        return self.uses[source] == self.uses[ordering] == 1
 
 
 def _sum(emitter: Emitter, node: Node, x: int) -> int | None:
@@ -169,8 +195,8 @@ def _extreme(emitter: Emitter, node: Node, x: int) -> int | None:
     return emitter.add(node.op, inner.operands, node.attrs, node.type, node.sources) if ordered else None
 
 
-def _end(emitter: Emitter, node: Node, x: int) -> int | None:
-    """The first or last of a sorted tensor, or of the order that sorts one."""
+def _end(emitter: Emitter, node: Node, x: int, alone: bool) -> int | None:
+    """The first or last of a sorted tensor, or of the order that sorts one; the first or last few."""
     inner = emitter.node(x)
     which = inner.attr("index") if inner.op == "result" else 0
     ordering = emitter.node(inner.operands[0]) if inner.op == "result" else inner
@@ -178,7 +204,20 @@ def _end(emitter: Emitter, node: Node, x: int) -> int | None:
     starts, limits = node.attr("start_indices"), node.attr("limit_indices")
     if found is None or node.attr("strides") not in (None, (1,) * len(starts)):
         return None
-    return found(emitter, node, ordering, which, list(map(Range, starts, limits)))
+    cut = list(map(Range, starts, limits))
+    made = found(emitter, node, ordering, which, cut)
+    if made is None and alone and ordering.op == "sort" and _sorts_alone(emitter, ordering, which):
+        made = leading(emitter, node, ordering, which, cut)
+    return made
+
+
+def _sorts_alone(emitter: Emitter, ordering: Node, which: int) -> bool:
+    """Whether a sort by one key gives, as the result that is read, its values or their places."""
+    if ordering.attr("num_keys") != 1 or len(ordering.operands) > 2:
+        return False
+    if which == 0:
+        return True
+    return bool(ordering.attr("is_stable")) and counts(emitter, ordering.operands[1], ordering.attr("dimension")) != 0
 
 
 def _end_of_sort(emitter: Emitter, node: Node, ordering: Node, which: int, cut: list[Range]) -> int | None:
@@ -190,8 +229,7 @@ def _end_of_sort(emitter: Emitter, node: Node, ordering: Node, which: int, cut: 
     if which == 0:
         op = "reduce_min" if cut[axis].start == 0 else "reduce_max"
         return _folded_end(emitter, node, op, ordering.operands[0], axis, cut)
-    payload = ordering.operands[which]
-    if not ordering.attr("is_stable") or not _counts(emitter, payload, axis) or len(ordering.operands) != 2:
+    if not _sorts_alone(emitter, ordering, which) or counts(emitter, ordering.operands[1], axis) < 0:
         return None
     if cut[axis].start == 0:
         return _folded_end(emitter, node, "argmin", ordering.operands[0], axis, cut)
@@ -231,18 +269,6 @@ def _folded_end(emitter: Emitter, node: Node, op: str, x: int, axis: int, cut: S
         attrs = (*attrs, ("index_dtype", DType(node.type.dtype)))
     result = node.type.with_shape((*kind.shape[:axis], *kind.shape[axis + 1 :]))
     return emitter.reshape(emitter.add(op, (x,), attrs, result, node.sources), node.type.shape, node.sources)
-
-
-def _counts(emitter: Emitter, x: int, axis: int) -> bool:
-    """Whether a tensor holds the places along an axis."""
-    node = emitter.node(x)
-    if node.op == "iota":
-        return bool(node.attr("dimension") == axis)
-    if node.op != "einsum" or len(node.operands) != 1 or emitter.node(node.operands[0]).op != "iota":
-        return False
-    spec, source = Spec.parse(node.attr("spec")), emitter.node(node.operands[0])
-    along = spec.inputs[0][source.attr("dimension")] == spec.output[axis]
-    return bool(along) and spec.is_copy and spec.scale == 1 and spec.has_distinct_output
 
 
 _SOURCES = frozenset({"concatenate", "rev", "sort", "reshape", "conv_general_dilated", "top_k"})
