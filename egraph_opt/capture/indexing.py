@@ -19,6 +19,7 @@ from egraph_opt.capture.bands import is_circulant, stated_circulant
 from egraph_opt.capture.general import general
 from egraph_opt.capture.products import contract
 from egraph_opt.capture.scope import Handler, Scope, squeeze
+from egraph_opt.capture.segments import segments
 from egraph_opt.capture.slicing import at, emit, kept_axes, one, sliced
 from egraph_opt.ir import TensorType
 from egraph_opt.ir.attrs import freeze
@@ -227,10 +228,11 @@ def _scatter(scope: Scope, eqn: Any, operands: list[int]) -> Sequence[int] | Non
     """A scatter to known distinct places: into zeros, where adding is exact but for the sign of zero, or of a slice."""
     x, y, updates = operands
     params, shape = eqn.params, tuple(eqn.invars[0].aval.shape)
-    known = scope.folder.value(y)
+    known, empty = scope.folder.value(y), _is_zero(scope, x)
+    if known is None and empty and eqn.primitive.name != "scatter":
+        return one(segments(scope, eqn, operands))
     if known is None or not _copies(scope, updates):
         return None
-    empty = _is_zero(scope, x)
     if empty and eqn.primitive.name != "scatter" and scope.shared.numerics < Numerics.REASSOCIATE:
         return None
     indices = known.reshape(eqn.invars[1].aval.shape)

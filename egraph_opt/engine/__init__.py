@@ -9,6 +9,7 @@ from egraph_opt.engine import attributes_elementwise as attributes_elementwise
 from egraph_opt.engine import attributes_kronecker as attributes_kronecker
 from egraph_opt.engine import attributes_low_rank as attributes_low_rank
 from egraph_opt.engine import attributes_quotients as attributes_quotients
+from egraph_opt.engine import attributes_rows as attributes_rows
 from egraph_opt.engine import attributes_selections as attributes_selections
 from egraph_opt.engine import attributes_slices as attributes_slices
 from egraph_opt.engine import attributes_solves as attributes_solves

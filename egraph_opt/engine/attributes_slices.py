@@ -69,6 +69,10 @@ def _sum_along(attrs: str, shape: str) -> Result:
     return canonical([word], word[:axis] + word[axis + 1 :], dict(zip(word, parse_shape(shape), strict=True)))
 
 
+def _fold_along(attrs: str) -> Result:
+    return f"axes=({_attrs(attrs)['axis']},)"
+
+
 def _extreme(text: str, attrs: str, shape: str) -> Result:
     """Axes of the maximum or minimum that the last or first place of a sorted tensor is."""
     held, sizes = _attrs(attrs), parse_shape(shape)
@@ -93,44 +97,46 @@ def _spread_read(spec: str, axes: tuple[int | None, ...], text: Callable[[int], 
 def _dynamic_result(text: str, spec: str) -> Result:
     held = _attrs(text)
     found = slices.read_result(held["axis"], held["slice_size"], spec)
-    return _spread_read(*found, lambda axis: _at_axis(held, axis)) if found else None
+    return _spread_read(*found, lambda axis: at_axis(held, axis)) if found else None
 
 
 def _take_result(text: str, spec: str, indices: str) -> Result:
     held, parsed = _attrs(text), Spec.parse(spec)
     # What is filled in would be computed with; a sum of nothing is no NaN, nor are the zeros around a diagonal.
     wholly = held["fill_value"] is NAN and 0 not in parsed.sizes.values() and parsed.has_distinct_output
-    if _fills(held) and not wholly:
+    if fills_in(held) and not wholly:
         return None
     found = slices.read_result(held["axis"], parse_shape(indices)[0], spec)
-    return _spread_read(*found, lambda axis: _at_axis(held, axis)) if found else None
+    return _spread_read(*found, lambda axis: at_axis(held, axis)) if found else None
 
 
-def _fills(held: dict[str, Any]) -> bool:
+def fills_in(held: dict[str, Any]) -> bool:
+    """Whether a read fills in something for places beyond the end."""
     return str(getattr(held.get("mode"), "name", "")) == "FILL_OR_DROP"
 
 
 def _fills_sums(text: str) -> Result:
     """Whether what stands for places beyond the end is the sum of two of it."""
     held = _attrs(text)
-    return not _fills(held) or held["fill_value"] is NAN or held["fill_value"] == 0
+    return not fills_in(held) or held["fill_value"] is NAN or held["fill_value"] == 0
 
 
 def _fills_wholly(text: str, dtype: str) -> Result:
     """Whether NaN that stands for places beyond the end has no part that is a number, which computing would change."""
-    return not (_fills(_attrs(text)) and is_complex(dtype))
+    return not (fills_in(_attrs(text)) and is_complex(dtype))
 
 
 def _moved_axis(text: str, axes: str, shape: str) -> Result:
     """The read of a reduction's operand: the axis counted with those that are folded."""
     held, folded = _attrs(text), _attrs(axes)["axes"]
-    if _fills(held) and any(parse_shape(shape)[d] == 0 for d in folded):
+    if fills_in(held) and any(parse_shape(shape)[d] == 0 for d in folded):
         return None  # an extreme of nothing is not what is filled in
     kept = [d for d in range(len(parse_shape(shape))) if d not in folded]
-    return _at_axis(held, kept[held["axis"]])
+    return at_axis(held, kept[held["axis"]])
 
 
-def _at_axis(held: dict[str, Any], axis: int) -> str:
+def at_axis(held: dict[str, Any], axis: int) -> str:
+    """Text of a read's attributes along another axis."""
     return attribute_text(tuple({**held, "axis": axis}.items()))
 
 
@@ -181,6 +187,7 @@ ship(
     AttributeFunction("slice-all", (_S, _S), (), _is_all, "the slice takes a tensor of this shape whole"),
     AttributeFunction("slice-shape", (_S,), ("",), _slice_shape, "shape of a slice"),
     AttributeFunction("sum-along", (_S, _S), ("",), _sum_along, "spec of the sum over a cumulative operation's axis"),
+    AttributeFunction("fold-along", (_S,), ("",), _fold_along, "axes of the fold over a cumulative operation's axis"),
     AttributeFunction(
         "sorted-end", (_S, _S, _S), ("max", "min"), _extreme, "axes of the extreme that an end of a sorted tensor is"
     ),

@@ -39,12 +39,15 @@ def leading(emitter: Emitter, node: Node, ordering: Node, which: int, cut: Seque
         return None
     # Of equal values the last stand at the end of an order, and top_k takes the first: it looks from there.
     turned = which == 1 and not first
-    if which == 0:
-        found = smallest(emitter, x, count, axis, node)[0] if first else largest(emitter, x, count, axis, node)[0]
+    key = _turned(emitter, x, axis, node) if turned else x
+    if count == 1:
+        found = _extreme(emitter, key, axis, node, first)[which]
     else:
-        key = _turned(emitter, x, axis, node) if turned else x
-        key = _one_zero(emitter, key, node) if count > 1 else key
-        found = smallest(emitter, key, count, axis, node)[1] if first else largest(emitter, key, count, axis, node)[1]
+        key = emitter.scaled(key, -1, node.sources) if first else key
+        key = _one_zero(emitter, key, node) if which == 1 else key
+        found = largest(emitter, key, count, axis, node)[which]
+        found = emitter.scaled(found, -1, node.sources) if first and which == 0 else found
+    if which == 1:
         if turned != (counts(emitter, ordering.operands[1], axis) < 0):
             last = emitter.uniform(size - 1, emitter.type(found), node.sources)
             found = emitter.sum_of([last, emitter.scaled(found, -1, node.sources)], node.sources)
@@ -62,8 +65,6 @@ def leading(emitter: Emitter, node: Node, ordering: Node, which: int, cut: Seque
 def largest(emitter: Emitter, x: int, count: int, axis: int, node: Node) -> tuple[int, int]:
     """The largest values along an axis and their places as int32; narrow ones are found as float32."""
     kind = emitter.type(x)
-    if count == 1:
-        return _extreme(emitter, x, axis, node, "reduce_max", "argmax")
     wide = _converted(emitter, x, "float32", node) if kind.dtype in NARROW else x
     shape = (*kind.shape[:axis], count, *kind.shape[axis + 1 :])
     types = (TensorType(shape, emitter.type(wide).dtype), TensorType(shape, "int32"))
@@ -72,18 +73,12 @@ def largest(emitter: Emitter, x: int, count: int, axis: int, node: Node) -> tupl
     return _converted(emitter, values, kind.dtype, node), places
 
 
-def smallest(emitter: Emitter, x: int, count: int, axis: int, node: Node) -> tuple[int, int]:
-    """The smallest values along an axis, from the least, and their places as int32."""
-    if count == 1:
-        return _extreme(emitter, x, axis, node, "reduce_min", "argmin")
-    values, places = largest(emitter, emitter.scaled(x, -1, node.sources), count, axis, node)
-    return emitter.scaled(values, -1, node.sources), places
-
-
-def _extreme(emitter: Emitter, x: int, axis: int, node: Node, fold: str, place: str) -> tuple[int, int]:
+def _extreme(emitter: Emitter, x: int, axis: int, node: Node, first: bool) -> tuple[int, int]:
+    """The least (or greatest) value along an axis, which is kept, and its place as int32."""
     kind = emitter.type(x)
     folded, kept = kind.shape[:axis] + kind.shape[axis + 1 :], (*kind.shape[:axis], 1, *kind.shape[axis + 1 :])
     axes = ("axes", (axis,))
+    fold, place = ("reduce_min", "argmin") if first else ("reduce_max", "argmax")
     value = emitter.add(fold, (x,), (axes,), kind.with_shape(folded), node.sources)
     where = TensorType(folded, "int32")
     index = emitter.add(place, (x,), (axes, ("index_dtype", DType("int32"))), where, node.sources)
