@@ -33,7 +33,9 @@ from egraph_opt.rules.check.run import helpers
 from egraph_opt.rules.check.trial import build
 from egraph_opt.rules.suggest.rules import plain
 
-ROUNDS, DRAWS = 4, 36
+DTYPES = (*["float32"] * 4, "complex64")
+"""Element type of each round; some rules are about complex numbers alone."""
+DRAWS = 36
 TRIES = 4_000
 TRIED = 12
 """Instances that are run at once, the plainest first, until the rule does something worth showing."""
@@ -73,8 +75,8 @@ class RuleExample:
 def example(rule: Rule) -> RuleExample | None:
     """An example of a rule; None where the engine matches it in none of the programs tried."""
     rng = random.Random(zlib.crc32(rule.name.encode()))
-    for _ in range(ROUNDS):
-        instances, _ = Drawer(read_premises(rule), rng, ["float32"]).draw(DRAWS, TRIES, small=True)
+    for dtype in DTYPES:
+        instances, _ = Drawer(read_premises(rule), rng, [dtype]).draw(DRAWS, TRIES, small=True)
         instances.sort(key=_plainness)
         for start in range(0, len(instances), TRIED):
             cases = [Case(instance, {}, Style.PLAIN) for instance in instances[start : start + TRIED]]
