@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from egraph_opt.adjoint.linear import pushed_linear
 from egraph_opt.adjoint.loop_seeds import pushed_loop
-from egraph_opt.adjoint.pushing import PASSED, Pushing
+from egraph_opt.adjoint.pushing import MOVES, PASSED, Pushing, has_basis
 from egraph_opt.adjoint.terms import Indices, StuckError
 from egraph_opt.ir import Graph, Spec
 from egraph_opt.ir.emit import Emitter
@@ -38,24 +40,51 @@ def directions_summed(graph: Graph, numerics: Numerics, price: Callable[[Graph],
     if numerics < Numerics.REASSOCIATE or len(graph) > LARGEST or not _has_passed(graph):
         return graph
     best: float | None = None
+    refused = False
+    for changed in _changes(graph, numerics):
+        best = price(graph) if best is None else best
+        cost = price(changed.graph)
+        changed.taken = cost <= GAIN * best
+        refused = refused or not changed.taken
+        if changed.taken:
+            graph, best = changed.graph, cost
+    if not refused or best is None:
+        return graph
+    # A Jacobian that two sums read is gone only when both have passed it.
+    together = graph
+    for changed in _changes(graph, numerics):
+        changed.taken, together = True, changed.graph
+    return together if price(together) <= GAIN * best else graph
+
+
+@dataclass
+class _Change:
+    """A program with one sum pushed down, and whether the next is looked for in it."""
+
+    graph: Graph
+    taken: bool = False
+
+
+def _changes(graph: Graph, numerics: Numerics) -> Iterator[_Change]:
+    """The program with one sum after the other pushed down, those that are taken together."""
     tried: set[object] = set()
     while len(tried) < MOST_TRIES:
         number = next((n for n in _sums(graph) if _key(graph, n) not in tried), None)
         if number is None:
-            break
+            return
         tried.add(_key(graph, number))
-        changed = _pushed(graph, number, numerics)
-        if changed is None:
+        pushed = _pushed(graph, number, numerics)
+        if pushed is None:
             continue
-        best = price(graph) if best is None else best
-        cost = price(changed)
-        if cost <= GAIN * best:
-            graph, best = changed, cost
-    return graph
+        change = _Change(pushed)
+        yield change
+        if change.taken:
+            graph = pushed
 
 
 def _has_passed(graph: Graph) -> bool:
-    return any(node.op in PASSED and (node.op == "scan" or len(node.type.shape) > 1) for node in graph.nodes)
+    ops = PASSED | MOVES if has_basis(graph) else PASSED
+    return any(node.op in ops and (node.op == "scan" or len(node.type.shape) > 1) for node in graph.nodes)
 
 
 def _sums(graph: Graph) -> Iterator[int]:
@@ -78,7 +107,7 @@ def _pushed(graph: Graph, number: int, numerics: Numerics) -> Graph | None:
     emitter = Emitter(numerics)
     names = dict(zip(graph.inputs, graph.names or [""] * len(graph.inputs), strict=True))
     places = {n: emitter.input(graph.nodes[n].type, names[n]) for n in graph.inputs}
-    pushing = Pushing(graph, emitter, Indices(), places, pushed_loop)
+    pushing = Pushing(graph, emitter, Indices(), places, pushed_loop, pushed_linear)
     if not pushing.is_deep(number):
         return None
     try:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+from egraph_opt.adjoint.linear import pushed_linear
 from egraph_opt.adjoint.pushing import Pushing
 from egraph_opt.adjoint.terms import UNSEEN, Indices, Letters, StuckError, Term, Word, flat
 from egraph_opt.ir import Graph, Node
@@ -170,7 +171,7 @@ class _Inside(Pushing):
                 emitter.input(outside.indices.over(kind, layout.summed(layout.word(known[k], kind.shape))))
             else:
                 places[number] = emitter.input(kind)
-        super().__init__(body, emitter, outside.indices, places, pushed_loop)
+        super().__init__(body, emitter, outside.indices, places, pushed_loop, pushed_linear)
         self._above = _above(body, {body.inputs[k] for k in known})
         self._layout, self._needed, self._inputs = layout, needed, frozenset(known)
         self.found: dict[int, Marks] = {}
@@ -219,7 +220,7 @@ class _Inside(Pushing):
             raise StuckError
         emitter = Emitter(self.emitter.numerics)
         places = {n: emitter.input(loop.body.nodes[n].type) for n in loop.body.inputs}
-        inside = Pushing(loop.body, emitter, self.indices, places, pushed_loop)
+        inside = Pushing(loop.body, emitter, self.indices, places, pushed_loop, pushed_linear)
         wanted = inside.place(loop.body.outputs[index])
         carried = index < len(loop.init)
         return _built(loop, inside, {index: wanted} if carried else {}, [] if carried else [wanted], {})

@@ -38,6 +38,9 @@ def passage(graph: Graph, node: Node, term: Term) -> Passage | None:
     """
     if node.op == CONV:
         return _of_conv(node, term)
+    if node.op == "concatenate":
+        free = {d: d for d in range(len(node.type.shape)) if d != node.attr("dimension")}
+        return Passage(tuple(range(len(node.operands))), free, lambda sizes: node.attrs) if free else None
     if node.op in ALONG:
         touched = ALONG[node.op](graph, node)
         free = {d: d for d in range(len(node.type.shape)) if d not in touched}

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from egraph_opt.adjoint.passages import Passage, passage
 from egraph_opt.adjoint.terms import UNSEEN, Cut, Indices, Letters, StuckError, Term, Word, flat
 from egraph_opt.ir import Graph, Node
 from egraph_opt.ir.emit import Emitter
@@ -19,10 +18,22 @@ from egraph_opt.ir.types import is_complex, is_floating
 from egraph_opt.ops import Trait, get_op
 
 PASSED = frozenset({"select_n", "div", "conv_general_dilated", "scan"})
-"""Operations that the search does not pass, in the order in which one is worth it."""
+"""Operations that the search does not pass."""
+
+MOVES = frozenset({"slice", "pad", "rev", "concatenate", "cumsum"})
+"""Operations that it passes one at a time and in one direction; a basis is worth more than that."""
 
 MOST_TERMS = 1_500
 """Sums that are looked at from one place of a program."""
+
+
+_BELOW = frozenset({"add", "einsum", "reshape", "slice", "pad", "result"})
+
+
+def has_basis(graph: Graph) -> bool:
+    """Whether a program writes a diagonal, as those do that send a whole basis through a function."""
+    specs = (Spec.parse(node.attr("spec")) for node in graph.nodes if node.op == "einsum" and len(node.operands) == 1)
+    return any(not spec.has_distinct_output for spec in specs)
 
 
 class Pushing:
@@ -34,6 +45,7 @@ class Pushing:
         indices: their sizes.
         places: nodes of the program that are made already, inputs at least.
         loop: what is done at a loop, given the sum, the node of the loop and the number of the result; None to stop.
+        linear: what is done at another linear operation, given the sum and its node; None to stop.
     """
 
     def __init__(
@@ -43,13 +55,15 @@ class Pushing:
         indices: Indices,
         places: dict[int, int],
         loop: Callable[[Pushing, Term, int, int], int | None],
+        linear: Callable[[Pushing, Term, Node], int | None],
     ) -> None:
         self.graph, self.emitter, self.indices = graph, emitter, indices
-        self._places, self._loop = places, loop
+        self._places, self._loop, self._linear = places, loop, linear
         self._known: dict[tuple[Term, Letters], int] = {}
         self._deep: dict[int, bool] = {}
         self._left = MOST_TERMS
         self.passed = 0
+        self.ops = PASSED | MOVES if has_basis(graph) else PASSED
 
     def place(self, number: int) -> int:
         """The node that a node of the program is."""
@@ -125,11 +139,11 @@ class Pushing:
         elif node.op in ("result", "scan"):
             loop, index = (node.operands[0], node.attr("index")) if node.op == "result" else (term.node, 0)
             made = self._loop(self, term, loop, index) if self.graph.nodes[loop].op == "scan" else None
-        elif (way := passage(self.graph, node, term)) is not None:
-            made = self._through(term, node, way)
+        else:
+            made = self._linear(self, term, node)
         if made is None:
             return self.stop(term)
-        self.passed += node.op in PASSED or node.op == "result"
+        self.passed += node.op in self.ops or node.op == "result"
         return made
 
     def stop(self, term: Term) -> int:
@@ -153,11 +167,11 @@ class Pushing:
         while stack:
             top = stack[-1]
             node = self.graph.nodes[top]
-            below = node.operands if node.op in ("add", "einsum", "reshape", "slice", "pad", "result") else ()
+            below = node.operands if node.op in _BELOW else ()
             missing = [q for q in below if q not in known]
             if top in known or not missing:
                 stack.pop()
-                known[top] = node.op in PASSED or any(known[q] for q in below)
+                known[top] = node.op in self.ops or any(known[q] for q in below)
             else:
                 stack += missing
         return known[number]
@@ -327,33 +341,3 @@ class Pushing:
                 names = dict(zip(spec.output, word, strict=True))
                 return node.operands[0], flat(tuple(names[c] for c in small)), spec.scale
         return number, flat(word), 1
-
-    def _through(self, term: Term, node: Node, way: Passage) -> int | None:
-        """An operation that leaves some dimensions alone is done on the sum over those."""
-        free = {c for d in way.free for c in term.word[d]}
-        fixed = set(term.held) - free
-        if len(set(term.held)) < len(term.held) or fixed & set(term.letters) or not free - set(term.out):
-            return None
-        keep = tuple(c for c in term.out if c not in fixed)
-        home = next(d for d in way.free if not set(term.word[d]) <= set(term.out))
-        result: list[Letters] = []
-        for d, group in enumerate(term.word):
-            left = tuple(c for c in group if c in fixed or c in keep)
-            result.append((*left, *(c for c in keep if c not in free)) if d == home else left)
-        operands: list[int] = []
-        for k, q in enumerate(node.operands):
-            if k not in way.linear:
-                operands.append(self.place(q))
-                continue
-            shape = self.graph.nodes[q].type.shape
-            back = {p: d for d, p in way.free.items()}
-            word = tuple(term.word[back[p]] if p in back else (self.indices.new(n),) for p, n in enumerate(shape))
-            target = tuple(result[back[p]] if p in back else word[p] for p in range(len(shape)))
-            out = flat(target)
-            made = self.sum(Term(q, word, term.factor, term.letters, out))
-            operands.append(self.emitter.reshape(made, self.indices.sizes(target)))
-        whole = self.indices.sizes(tuple(result))
-        attrs = way.attrs({d: whole[d] for d in way.free})
-        made = self.emitter.add(node.op, operands, attrs, node.type.with_shape(whole), node.sources)
-        letters = flat(tuple(result))
-        return self.einsum([letters], term.out, [self.emitter.reshape(made, self.indices.shape(letters))])
