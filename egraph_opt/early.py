@@ -21,7 +21,7 @@ from egraph_opt.nets import (
     requantised,
 )
 from egraph_opt.normalise import normalise
-from egraph_opt.reads import folded, narrowed, ordered, picked
+from egraph_opt.reads import READ_PART, folded, narrowed, ordered, picked
 
 SLACK = 1.25
 """How much dearer a program may be that computes less in more parts: it gives the rules more to do."""
@@ -61,7 +61,7 @@ def used_pass(
 def _narrowed(graph: Graph, numerics: Numerics, cost: CostModel) -> tuple[Graph, Counter[str]]:
     """The program without what nobody reads of its tensors, and without orders that do not matter."""
     total: Counter[str] = Counter()
-    for name, change in (("read-part", narrowed), ("read-order", ordered), ("read-fold", folded)):
+    for name, change in ((READ_PART, narrowed), ("read-order", ordered), ("read-fold", folded)):
         new = change(graph, numerics)
         if new is graph:
             continue

@@ -31,6 +31,7 @@ from egraph_opt.kernels import Found, with_idioms
 from egraph_opt.loops import improved
 from egraph_opt.nets import merged
 from egraph_opt.normalise import normalise
+from egraph_opt.reads import READ_PART, narrowed
 
 LOOP = ("loop",)
 """What a stage is called in which loops were written in another form alone."""
@@ -214,25 +215,33 @@ def search(
             found.saturation.stop_reason = str(error)
             found.notes.append(f"search ended early: {error}")
     start = time.perf_counter()
-    found.candidates += _joined(found.candidates, options, fixed, steady, trips)
+    found.candidates += _finished(found.candidates, options, fixed, steady, trips)
     found.candidates.sort(key=lambda c: c.cost)
     found.seconds["decode"] += time.perf_counter() - start
     return found
 
 
-def _joined(
+def _finished(
     candidates: Sequence[Candidate], options: SearchOptions, fixed: frozenset[int], steady: frozenset[int], trips: float
 ) -> Iterator[Candidate]:
-    """Candidates with products and convolutions merged, those that are cheaper so."""
-    if options.cost.name == "flops":  # what is merged is as much arithmetic as before
-        return
+    """Candidates without what nobody reads of what rules made, and with products and convolutions merged."""
     price = functools.partial(_price, cost=options.cost, fixed=fixed, steady=steady, trips=trips)
     for candidate in sorted(candidates, key=lambda c: c.cost)[:MERGED]:
-        graph, used = merged(candidate.graph, options.numerics, fixed or steady, options.cost, price)
-        if used and all(graph != other.graph for other in candidates):
-            stage = Stage(used, candidate.graph, graph)
-            fired = {**candidate.fired, **dict.fromkeys(used, 1)}
-            yield replace(candidate, graph=graph, cost=price(graph), fired=fired, stages=(*candidate.stages, stage))
+        graph = candidate.graph
+        made: list[tuple[Graph, Collection[str]]] = [
+            used_pass(graph, narrowed(graph, options.numerics), READ_PART, options.numerics, options.cost)
+        ]
+        if options.cost.name != "flops":  # what is merged is as much arithmetic as before
+            made.append(merged(made[0][0], options.numerics, fixed or steady, options.cost, price))
+        for new, used in made:
+            if used and all(new != other.graph for other in candidates):
+                stage = Stage(tuple(used), graph, new)
+                fired = {**candidate.fired, **dict.fromkeys(used, 1)}
+                candidate = replace(
+                    candidate, graph=new, cost=price(new), fired=fired, stages=(*candidate.stages, stage)
+                )
+                graph = new
+                yield candidate
 
 
 def _saturate_and_extract(

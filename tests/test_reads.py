@@ -262,3 +262,17 @@ def test_slices_of_other_types_are_replaced() -> None:
         lambda x: x.at[0:3].add(x),
     ):
         narrow(program, whole)
+
+
+def test_places_that_nobody_reads_are_not_looked_up() -> None:
+    """A batch of indices is cut before the gather; what stands at each index is read whole."""
+
+    def program(table: Any, index: Any) -> Any:
+        return jnp.sin(table)[index, index + 1][2:5]
+
+    table, index = A, jnp.arange(24).reshape(6, 4) % (N - 1)
+    graph = normalise(capture(program, (table, index)).graph)
+    after = normalise(narrowed(graph, Numerics.EXACT))
+    gathers = [node for node in after.nodes if node.op == "gather"]
+    assert [node.type.shape[0] for node in gathers] == [3]
+    np.testing.assert_array_equal(lower_graph(after)([table, index])[0], program(table, index))

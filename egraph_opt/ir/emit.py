@@ -137,6 +137,8 @@ class Emitter(Builder):
             return self.elementwise(node.op, operands, node.attrs, node.type, node.sources)
         if node.op == "rev":
             return self._reversed(node, operands[0])
+        if node.op == "pad" and not any(map(any, node.attr("padding_config"))):
+            return operands[0]
         return self.copy(node, operands)
 
     def _reversed(self, node: Node, x: int) -> int:

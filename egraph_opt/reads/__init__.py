@@ -6,8 +6,11 @@ from egraph_opt.reads.folds import folded as folded
 from egraph_opt.reads.narrow import narrowed as narrowed
 from egraph_opt.reads.ordered import ordered as ordered
 
+READ_PART = "read-part"
+"""What reports call a program of which only a part is computed."""
+
 LAWS = {
-    "read-part": "a part of a result is computed of parts of the operands",
+    READ_PART: "a part of a result is computed of parts of the operands",
     "read-elements": "elements of a product are computed of rows of its operands",
     "read-order": "values read in the order of their own sort are the sorted values",
     "read-fold": "sums, extremes and the first few do without the order that their operand was given",

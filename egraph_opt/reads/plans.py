@@ -250,6 +250,19 @@ def _read(node: Node, types: Types, region: Region) -> Plan | None:
     return Plan(computed, (needed, None), lambda emitter, operands: operands[0])
 
 
+def _gather(node: Node, types: Types, region: Region) -> Plan | None:
+    """Places that nobody reads are not looked up; what stands at each is read whole."""
+    plain, numbers = ranges(region), node.attr("dimension_numbers")
+    if plain is None or numbers.operand_batching_dims:
+        return None
+    batch = [d for d in range(len(region)) if d not in numbers.offset_dims]
+    computed = tuple(
+        part if d in batch else Range(0, n) for d, (part, n) in enumerate(zip(plain, node.type.shape, strict=True))
+    )
+    indices = (*(computed[d] for d in batch), Range(0, types[1].shape[-1]))
+    return Plan(computed, (whole(types[0].shape), indices), _again(node, computed))
+
+
 def _convolution(node: Node, types: Types, region: Region) -> Plan | None:
     """Images, channels of the result and places: what a place of the result takes is a window of the operand."""
     plain = ranges(region)
@@ -340,6 +353,7 @@ _PLANS: dict[str, Callable[[Node, Types, Region], Plan | None]] = {
     "sort": _along,
     "dynamic_slice_in_dim": _read,
     "take": _read,
+    "gather": _gather,
     "conv_general_dilated": _convolution,
     "triangular_solve": _solve,
     "band_part": _band,
