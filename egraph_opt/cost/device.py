@@ -128,7 +128,11 @@ class Device:
         """
         try:
             return Device.from_json(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, CostError) as error:
+        except FileNotFoundError as error:
+            raise CostError(f"{path}: there is no such file; `egraph-opt calibrate -o {path}` writes one") from error
+        except OSError as error:
+            raise CostError(f"{path}: cannot be read: {error.strerror}") from error
+        except (UnicodeDecodeError, CostError) as error:
             raise CostError(f"{path}: {error}") from error
 
     @staticmethod

@@ -18,6 +18,8 @@ from egraph_opt.frontends.stablehlo import StableHLOModel
 from egraph_opt.frontends.stablehlo.mlir import ARTIFACT_MAGIC
 
 SUFFIXES = (".jaxexport", ".stablehlo", ".mlir", ".onnx")
+WORD = 4
+"""Bytes that every artifact of jax.export is a multiple of; what was cut off its end may be read over silently."""
 
 
 def load(path: str | Path, shapes: Mapping[str, Sequence[int | str] | int] | None = None) -> LoadedModel:
@@ -64,6 +66,12 @@ def _load_onnx(path: Path, shapes: Mapping[str, Sequence[int | str] | int] | Non
 def _load_exported(content: bytes, path: Path) -> LoadedModel:
     if content.startswith(ARTIFACT_MAGIC):
         raise ModelError(f"{path}: got a StableHLO portable artifact; rename it to {path.stem}.stablehlo")
+    damaged = ModelError(
+        f"{path}: got data that is no serialized jax.export artifact, or a damaged one; "
+        "write it with egraph_opt.save or jax.export's Exported.serialize"
+    )
+    if len(content) % WORD:
+        raise damaged
     try:
         exported = jax.export.deserialize(bytearray(content))
         source = bytes(exported.mlir_module_serialized)
@@ -78,8 +86,5 @@ def _load_exported(content: bytes, path: Path) -> LoadedModel:
             raise ModelError(
                 f"{path}: {reason}; register the type with jax.export.register_pytree_node_serialization first"
             ) from error
-        raise ModelError(
-            f"{path}: got data that is no serialized jax.export artifact, or a damaged one; "
-            "write it with egraph_opt.save or jax.export's Exported.serialize"
-        ) from error
+        raise damaged from error
     return StableHLOModel(source, path, exported=exported)
