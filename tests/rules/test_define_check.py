@@ -28,6 +28,11 @@ TRUE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] =
         lambda x: jax.nn.logsumexp(x),
         {"shapes": "n", "numerics": "finite"},
     ),
+    "masked": (
+        lambda m, x: jnp.exp(jnp.where(m, x, -jnp.inf)),
+        lambda m, x: jnp.where(m, jnp.exp(x), 0.0),
+        {"shapes": "n", "dtypes": {"m": "bool"}, "numerics": "finite"},
+    ),
     "variance": (
         lambda x: jnp.mean((x - jnp.mean(x)) ** 2),
         lambda x: jnp.mean(x**2) - jnp.mean(x) ** 2,
@@ -66,6 +71,11 @@ FALSE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] 
         lambda a, b: jnp.linalg.solve(a, b),
         {"shapes": ["n n", "n k"], "numerics": "finite"},
     ),
+    "masked": (
+        lambda m, x: jnp.exp(jnp.where(m, x, -jnp.inf)),
+        lambda m, x: jnp.where(m, jnp.exp(-x), 0.0),
+        {"shapes": "n", "dtypes": {"m": "bool"}, "numerics": "finite"},
+    ),
     "not exact": (lambda a, b, c: (a + b) + c, lambda a, b, c: a + (b + c), {"numerics": "exact"}),
 }
 
@@ -73,6 +83,12 @@ FALSE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] 
 def rule(case: Any) -> Any:
     left, right, options = case
     return egraph_opt.rule(**{"name": "under-test", "numerics": "reassociate", **options})(left, right)
+
+
+def test_a_left_side_that_has_no_value_is_refused() -> None:
+    made = rule((lambda x: jnp.log(-jnp.exp(x)), lambda x: x, {"shapes": "n", "numerics": "finite"}))
+    for verdict in made.check():
+        assert verdict.problem.startswith("nothing to judge by"), verdict
 
 
 @pytest.mark.alike

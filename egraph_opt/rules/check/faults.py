@@ -115,6 +115,8 @@ def _compare(valuation: Valuation, rule: Rule, candidate: Candidate) -> str:
     if rule.numerics is Numerics.FINITE:
         places = valuation.finite_places(*origin)
         wrong = wrong & (places if places.shape == wrong.shape else bool(places.all()))
+        valuation.judged |= bool(places.any())
+        valuation.left_out |= not places.all()
     return _described(want, got, wrong, "beyond rounding")
 
 

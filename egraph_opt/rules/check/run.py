@@ -148,6 +148,7 @@ class _Run:
         self.reading = Reading.BITS if rule.numerics is Numerics.EXACT else Reading.PLAIN
         self._draws = DRAWS
         self.tried = self.matches = 0
+        self.judged = self.left_out = False
         self.against: Counter[str] = Counter()
 
     def check(self, trials: int, seed: int) -> Verdict:
@@ -167,6 +168,9 @@ class _Run:
                 return Verdict(self.rule, self.tried, self.matches, found.problem, found)
         if not self.matches:
             return Verdict(self.rule, self.tried, 0, self._silence())
+        if self.left_out and not self.judged:
+            problem = f"nothing to judge by: its left side overflows or is NaN in all of {self.tried} instances"
+            return Verdict(self.rule, self.tried, self.matches, problem)
         return Verdict(self.rule, self.tried, self.matches)
 
     def wrong(self, outcome: Outcome) -> tuple[Outcome, Fault] | None:
@@ -214,6 +218,8 @@ class _Run:
     def fault(self, outcome: Outcome) -> Fault | None:
         """The first thing that is wrong."""
         found = next(find_faults(outcome, self.rule), None)
+        self.judged |= outcome.valuation.judged
+        self.left_out |= outcome.valuation.left_out
         if found is not None:
             return found
         cases = enumerate(outcome.valuation.cases)

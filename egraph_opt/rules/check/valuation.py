@@ -31,6 +31,8 @@ class Valuation:
     ) -> None:
         self.cases, self.members, self.snapshot = cases, members, snapshot
         self.encoder = encoder
+        # Whether anything was compared, and whether anything was left out because the original is not finite there.
+        self.judged = self.left_out = False
         self._class_of = {member: c for c, found in members.items() for member in found}
         self._classes: dict[tuple[int, Reading], Array | None] = {}
         self._types: dict[int, TensorType | None] = {}
@@ -112,13 +114,29 @@ class Valuation:
         return next((found for q in definition.children if (found := self.origin(q))), None)
 
     def finite_places(self, case: int, n: int) -> Array:
-        """Elements of an original node on whose way nothing is infinite or NaN; none where that cannot be told."""
-        shape = self.cases[case].instance.nodes[n].type.shape
-        found = np.ones(shape, bool)
-        for m in range(len(self.cases[case].instance.nodes)):
-            value = self.node(case, m, Reading.PLAIN)
-            finite = np.isfinite(plain(value)) if value.dtype.kind in "fcV" else np.ones(value.shape, bool)
-            found = found & (finite if value.shape == shape else bool(finite.all()))
+        """Elements of an original node on whose way nothing overflows or is NaN; none where that cannot be told.
+
+        Infinities that the rule itself names, and what hands them on, are no overflow: ``max(-inf, x)``, masks.
+        """
+        nodes = self.cases[case].instance.nodes
+        found = np.ones(nodes[n].type.shape, bool)
+        named = set[int]()
+        for m, node in enumerate(nodes):
+            value = plain(self.node(case, m, Reading.PLAIN))
+            if value.dtype.kind not in "fc":
+                continue
+            handed = [plain(self.node(case, q, Reading.PLAIN)) for q in node.operands if q in named]
+            infinite = np.isinf(value)
+            if node.op == "constant":
+                fine = infinite
+            else:
+                # Beside an operand of the same shape it is known which elements were infinite before.
+                before = [np.isinf(v) if v.shape == value.shape else np.ones(value.shape, bool) for v in handed]
+                fine = infinite & np.logical_or.reduce(before) if before else np.zeros(value.shape, bool)
+            if fine.any():
+                named.add(m)
+            finite = np.isfinite(value) | fine
+            found = found & (finite if value.shape == found.shape else bool(finite.all()))
         return found
 
     def specs(self, case: int, made: ENode | None) -> list[str]:
