@@ -82,6 +82,12 @@ def trace_settings() -> tuple[object, ...]:
     return tuple(getattr(jax.config, f"jax_{name}") for name in names)
 
 
+def static_arguments(function: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Positions and names of the arguments that ``jax.jit`` was told are static; none where it is no jitted function."""
+    info = getattr(function, "_jit_info", None)
+    return tuple(getattr(info, "static_argnums", ())), tuple(getattr(info, "static_argnames", ()))
+
+
 def geqrf(a: Any) -> tuple[Any, Any]:
     """Householder QR in LAPACK's packed form: private in 0.10 and 0.11."""
     from jax._src.lax.linalg import geqrf as packed  # noqa: TID251

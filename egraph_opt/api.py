@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from egraph_opt._compat import outside_of_traces, trace_settings
+from egraph_opt._compat import outside_of_traces, static_arguments, trace_settings
 from egraph_opt.calling import precision_of
 from egraph_opt.capture import Arguments
 from egraph_opt.errors import ArgumentError
@@ -150,7 +151,17 @@ def optimize(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     if not callable(function):
         kind = type(function).__name__  # type: ignore[unreachable]
         raise ArgumentError(f"optimize: want a function, got {kind}; load files with egraph_opt.load")
-    return Optimized(function, make_options(**options))
+    return Optimized(function, _with_statics_of(function, make_options(**options)))
+
+
+def _with_statics_of(function: Callable[..., Any], options: Options) -> Options:
+    """What a jitted function was told is static stays static."""
+    positions, names = static_arguments(function)
+    return replace(
+        options,
+        static_argnums=tuple(dict.fromkeys((*options.static_argnums, *positions))),
+        static_argnames=tuple(dict.fromkeys((*options.static_argnames, *names))),
+    )
 
 
 def load(path: str | Path, shapes: Mapping[str, Sequence[int | str] | int] | None = None) -> LoadedModel:

@@ -106,6 +106,15 @@ class TestCalls:
             fast.plan(X, 2, mode="power")(X, 3, mode="power")
         close(fast.plan(X, 2, mode="power")(X, 2, mode="power"), X**2)
 
+    def test_what_a_jitted_function_was_told_is_static(self):
+        def f(x, power, *, mode, shift):
+            return x**power if mode == "power" else x + power + shift
+
+        fast = optimize(jax.jit(f, static_argnums=1, static_argnames="mode"))
+        close(fast(X, 3, mode="power", shift=1.0), X**3)
+        close(fast(X, 2, mode="sum", shift=1.0), X + 3)
+        close(fast.plan(X, 2, mode="power", shift=1.0)(X, 2, mode="power", shift=1.0), X**2)
+
     def test_trees_with_functions_in_them(self):
         def f(model, x):
             return model["activation"](model["w"] @ model["w"] @ x)
