@@ -83,7 +83,7 @@ def trace_settings() -> tuple[object, ...]:
 
 
 def static_arguments(function: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Positions and names of the arguments that ``jax.jit`` was told are static; none where it is no jitted function."""
+    """Positions and names of the arguments that ``jax.jit`` was told are static; none of functions not jitted."""
     info = getattr(function, "_jit_info", None)
     return tuple(getattr(info, "static_argnums", ())), tuple(getattr(info, "static_argnames", ()))
 

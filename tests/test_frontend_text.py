@@ -291,6 +291,14 @@ REFUSED = {
         f"%0 = stablehlo.fool %x : {T23}\n return %0 : {T23}",
         "m.mlir: op 'stablehlo.fool' at m.mlir:3 is not known; docs/stablehlo.md lists the ops that are",
     ),
+    "unknown_dialect": (
+        f'%0 = "foo.bar"(%x) : ({T23}) -> {T23}\n return %0 : {T23}',
+        "m.mlir: op 'foo.bar' at m.mlir:3 is not known; docs/stablehlo.md lists the ops that are",
+    ),
+    "unavailable_dialect": (
+        f"%0 = linalg.map %x : {T23}\n return %0 : {T23}",
+        "m.mlir: op 'linalg.map' at m.mlir:3 is not known; docs/stablehlo.md lists the ops that are",
+    ),
     "quantised": (
         f"%0 = stablehlo.uniform_quantize %x : ({T23}) -> tensor<2x3x!quant.uniform<i8:f32, 0.5>>\n"
         f"%1 = stablehlo.uniform_dequantize %0 : (tensor<2x3x!quant.uniform<i8:f32, 0.5>>) -> {T23}\n"
@@ -320,6 +328,18 @@ def test_refused_form_names_the_reason():
         "m.mlir: op 'stablehlo.rng' at m.mlir:4: only the uniform distribution is known; "
         "use rng_bit_generator; see docs/stablehlo.md"
     )
+
+
+def test_a_text_cut_within_a_known_op_is_no_unknown_op():
+    text = module(
+        "%c = stablehlo.constant dense<0.0> : tensor<f32>\n"
+        f"%0 = stablehlo.reduce(%x init: %c) applies stablehlo.add across dimensions = [0, 1] : ({T23}, tensor<f32>) "
+        "-> tensor<f32>\n return %0 : tensor<f32>",
+        ONE,
+        "tensor<f32>",
+    )
+    with pytest.raises(ModelError, match=r"'stablehlo\.reduce' expected"):
+        StableHLOModel(text[: text.index("add across") + 2].encode(), Path("m.mlir"))
 
 
 def test_a_dead_module_is_refused():

@@ -18,9 +18,13 @@ ir = _compat.mlir_ir
 ARTIFACT_MAGIC = b"ML\xefR"
 """The first bytes of a portable artifact."""
 
-_PLACE = re.compile(r'"-":(?P<line>\d+):\d+: ')
+_PLACE = re.compile(r'"-":(?P<line>\d+):(?P<column>\d+): ')
 _NESTED_PLACE = re.compile(r'^error: (?:".*\)+: )?')
-_UNKNOWN_OP = re.compile(r"(?:custom op|unregistered operation) '(\w+\.[\w.]+)'")
+_UNKNOWN_OP = re.compile(
+    r"(?:custom op (?='[\w.]+' is unknown)|not found for custom op |unregistered operation )'(\w+\.[\w.]+)'"
+)
+_UNKNOWN_DIALECT = "operation being parsed with an unregistered dialect"
+_QUOTED_OP = re.compile(r'"(\w+\.[\w.]+)"')
 
 
 def read_mlir(source: bytes, origin: str, diagnostics: Diagnostics) -> Any:
@@ -48,25 +52,27 @@ def read_mlir(source: bytes, origin: str, diagnostics: Diagnostics) -> Any:
     try:
         return ir.Module.parse(text, diagnostics.context)
     except (ValueError, ir.MLIRError) as error:
-        raise _parse_failure(str(error), origin, wanted) from error
+        raise _parse_failure(str(error), text, origin, wanted) from error
 
 
-def _parse_failure(text: str, origin: str, wanted: str) -> ModelError | UnsupportedOpError:
+def _parse_failure(complaint: str, source: str, origin: str, wanted: str) -> ModelError | UnsupportedOpError:
     """MLIR's first complaint as one of our errors."""
-    place, message = "", _error_line(text).removeprefix("error: ")
+    place, message, before = "", _error_line(complaint).removeprefix("error: "), ""
     found = _PLACE.match(message)
     if found is not None:
         place, message = f":{found['line']}", message[found.end() :]
-    unknown = _UNKNOWN_OP.search(message)
-    if unknown is not None:
+        before = source.split("\n")[int(found["line"]) - 1][: int(found["column"]) - 1]
+    unknown = _UNKNOWN_OP.findall(message) or (_QUOTED_OP.findall(before) if _UNKNOWN_DIALECT in message else [])
+    if unknown:
         return UnsupportedOpError(
-            f"{origin}: op '{unknown[1]}' at {origin}{place} is not known; docs/stablehlo.md lists the ops that are"
+            f"{origin}: op '{unknown[-1]}' at {origin}{place} is not known; docs/stablehlo.md lists the ops that are"
         )
     if '!"quant"' in message or "!quant." in message:
         return UnsupportedOpError(
             f"{origin}: quantised types (!quant.uniform) are not known; export the model without quantisation"
         )
-    return ModelError(f"{origin}{place}: {shortened(message.partition(' (tried ')[0])}; {wanted}")
+    message = message.partition(" (tried ")[0].partition(". If this is intended")[0]  # advice about MLIR's own tools
+    return ModelError(f"{origin}{place}: {shortened(message)}; {wanted}")
 
 
 def failed_pass(text: str) -> str:
