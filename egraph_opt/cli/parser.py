@@ -12,8 +12,6 @@ from egraph_opt.bench.options import add_arguments as add_bench_arguments
 from egraph_opt.bench.options import seconds
 from egraph_opt.cli import models, rules
 from egraph_opt.errors import ArgumentError
-from egraph_opt.rules.check import command as check_command
-from egraph_opt.rules.suggest import command as suggest_command
 
 
 def shape(text: str) -> tuple[str, tuple[int | str, ...] | int]:
@@ -92,16 +90,8 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("--json", type=Path, metavar="F.json", help="write the certificate")
     one.add_argument("--check", action="store_true", help="replay the certificate")
     one.set_defaults(run=models.explain)
-    one = commands.add_parser(
-        "rules", parents=[shapes, search], help="list, check or suggest rules; stats MODEL: what each does"
-    )
-    one.add_argument("action", choices=("list", "lint", "check", "stats", "suggest"))
-    one.add_argument("path", nargs="*", type=Path, metavar="PATH", help="file or folder; the shipped rules without it")
-    one.add_argument("--json", type=Path, metavar="F.json", help="write what stats or suggest found as JSON")
-    check_command.add_arguments(one)
-    one.add_argument("--families", action="store_true", help="list the rules of families one by one")
-    suggest_command.add_arguments(one)
-    one.set_defaults(run=rules.rules)
+    one = commands.add_parser("rules", help="list, check or suggest rules; stats MODEL: what each does")
+    rules.add_actions(one.add_subparsers(required=True, metavar="ACTION"), shapes, search)
     one = commands.add_parser("bisect", parents=[model, shapes], help="which rule makes the program wrong")
     one.add_argument("--rules", metavar="PATH", help="rule file or folder instead of the shipped rules")
     one.add_argument("--numerics", default="reassociate", metavar="CLASS", help="exact, reassociate or finite")

@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+from typing import Any
 
+from egraph_opt.bench.options import seconds
 from egraph_opt.cli.interrupts import INTERRUPTS
 from egraph_opt.cli.output import check_writable, say, say_now
 from egraph_opt.cli.output import progress as show_progress
 from egraph_opt.cli.planning import load_model, options_of
 from egraph_opt.engine import RuleSet
-from egraph_opt.errors import ArgumentError
 from egraph_opt.frontends import write_atomically
 from egraph_opt.rules.check import command as check_command
 from egraph_opt.rules.lint import run as lint
@@ -19,27 +21,53 @@ from egraph_opt.rules.packs import load as load_rules
 from egraph_opt.rules.suggest import command as suggest_command
 
 
-def rules(options: argparse.Namespace) -> int:
-    """Do what ``egraph-opt rules ACTION`` asks for."""
-    if options.action == "check":
-        with show_progress() as progress:
-            return check_command.run(options, options.path, say_now, progress)
-    if len(options.path) > 1:
-        raise ArgumentError(f"rules {options.action}: want one path, got {' '.join(map(str, options.path))}")
-    options.path = options.path[0] if options.path else None
-    if options.action == "stats":
-        return _rule_statistics(options)
-    if options.action == "lint":
-        return lint.run(options.path, say)
-    if options.action == "list":
-        for line in list_rules(options.path, options.families):
-            say(line)
-        return 0
+def add_actions(actions: Any, shapes: argparse.ArgumentParser, search: argparse.ArgumentParser) -> None:
+    """Add ``list``, ``lint``, ``check``, ``stats`` and ``suggest``.
+
+    Args:
+        actions: sub-parsers of ``egraph-opt rules``.
+        shapes: the option about open sizes of models.
+        search: options of searches.
+    """
+    where = {"nargs": "?", "type": Path, "metavar": "PATH", "help": "rule file or folder; the shipped rules without it"}
+    one = actions.add_parser("list", help="rules with their classes and laws, a line each")
+    one.add_argument("path", **where)
+    one.add_argument("--families", action="store_true", help="list the rules of families one by one")
+    one.set_defaults(run=_list)
+    one = actions.add_parser("lint", help="every fault of rule files, with file and line")
+    one.add_argument("path", **where)
+    one.set_defaults(run=lambda options: lint.run(options.path, say))
+    one = actions.add_parser("check", help="whether rules are sound and fire, on random instances")
+    one.add_argument("path", **{**where, "nargs": "*", "help": "files or folders; the shipped rules without them"})
+    check_command.add_arguments(one)
+    one.set_defaults(run=_check)
+    one = actions.add_parser(
+        "stats", parents=[shapes, search], help="what each rule does to a model, and what it costs"
+    )
+    one.add_argument("path", type=Path, metavar="MODEL", help=".onnx, .jaxexport, .stablehlo or .mlir")
+    one.add_argument("--json", type=Path, metavar="F.json", help="write what was found as JSON")
+    one.set_defaults(run=_rule_statistics)
+    one = actions.add_parser("suggest", help="laws that the rules in force do not derive")
+    one.add_argument("path", **where)
+    one.add_argument("--json", type=Path, metavar="F.json", help="write what was found as JSON")
+    one.add_argument("--budget", type=seconds, metavar="S", help="seconds in all (default 300)")
+    suggest_command.add_arguments(one)
+    one.set_defaults(run=_suggest_rules)
+
+
+def _list(options: argparse.Namespace) -> int:
+    for line in list_rules(options.path, options.families):
+        say(line)
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    with show_progress() as progress:
+        return check_command.run(options, options.path, say_now, progress)
+
+
+def _suggest_rules(options: argparse.Namespace) -> int:
     rules = load_rules(options.path) if options.path else RuleSet.shipped()
-    return _suggest_rules(options, rules)
-
-
-def _suggest_rules(options: argparse.Namespace, rules: RuleSet) -> int:
     if options.json is not None:
         check_writable("--json", options.json)
     with show_progress() as progress:
@@ -51,8 +79,6 @@ def _suggest_rules(options: argparse.Namespace, rules: RuleSet) -> int:
 
 
 def _rule_statistics(options: argparse.Namespace) -> int:
-    if options.path is None:
-        raise ArgumentError("rules stats: want a model file, as in: egraph-opt rules stats MODEL")
     if options.json is not None:
         check_writable("--json", options.json)
     from egraph_opt.rules.statistics import model_statistics

@@ -118,4 +118,4 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert all(row["name"] in text for row in figures["rows"])
     assert figures["growth"]
     assert main(["rules", "stats"]) == 2
-    assert "want a model file" in capsys.readouterr().err
+    assert "required: MODEL" in capsys.readouterr().err

@@ -58,12 +58,12 @@ HEADER = f"{'file':20} {'rules':>5} {'refused':>8} {'instances':>9} {'matches':>
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
     parser.add_argument(
-        "--trials", type=_count, default=QUICK_TRIALS, metavar="N", help="check: instances of a rule (default 20)"
+        "--trials", type=_count, default=QUICK_TRIALS, metavar="N", help="instances of a rule (default 20)"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="check: seed of the instances (default 0)")
-    parser.add_argument("--rule", metavar="NAME", help="check: only the rule of this name")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="check: write counterexamples there as Python files")
-    parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="check: processes that share the rules")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="seed of the instances (default 0)")
+    parser.add_argument("--rule", metavar="NAME", help="only the rule of this name")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write counterexamples there as Python files")
+    parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes that share the rules")
 
 
 def run(

@@ -20,11 +20,11 @@ BUDGET = 300.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``rules suggest``."""
-    parser.add_argument("--theme", action="append", default=[], metavar="T", help="suggest: only these themes")
-    parser.add_argument("--ops", metavar="A,B", help="suggest: one theme of these operations, over x, y and a, b")
-    parser.add_argument("--size", type=_count, metavar="N", help="suggest: most operations in a term")
-    parser.add_argument("--vars", type=_count, metavar="K", help="suggest: most variables of each type")
-    parser.add_argument("--without", action="append", default=[], metavar="RULE", help="suggest: switch a rule off")
+    parser.add_argument("--theme", action="append", default=[], metavar="T", help="only these themes")
+    parser.add_argument("--ops", metavar="A,B", help="one theme of these operations, over x, y and a, b")
+    parser.add_argument("--size", type=_count, metavar="N", help="most operations in a term")
+    parser.add_argument("--vars", type=_count, metavar="K", help="most variables of each type")
+    parser.add_argument("--without", action="append", default=[], metavar="RULE", help="switch a rule off")
 
 
 def _count(text: str) -> int:
