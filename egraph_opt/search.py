@@ -47,6 +47,9 @@ EXTRACT_SECONDS_PER_NODE = 2e-5
 SECOND_SHARE = 0.3
 """Extraction gets a share of the budget and time by the size of the e-graph [s]; further candidates a share of that."""
 
+READ_AGAIN = 2_000
+"""Nodes of a program that is looked at once more for what nobody reads."""
+
 MERGED = 2
 """Candidates of which variants with merged products are made."""
 
@@ -228,9 +231,8 @@ def _finished(
     price = functools.partial(_price, cost=options.cost, fixed=fixed, steady=steady, trips=trips)
     for candidate in sorted(candidates, key=lambda c: c.cost)[:MERGED]:
         graph = candidate.graph
-        made: list[tuple[Graph, Collection[str]]] = [
-            used_pass(graph, narrowed(graph, options.numerics), READ_PART, options.numerics, options.cost)
-        ]
+        read = narrowed(graph, options.numerics) if len(graph) <= READ_AGAIN else graph
+        made: list[tuple[Graph, Collection[str]]] = [used_pass(graph, read, READ_PART, options.numerics, options.cost)]
         if options.cost.name != "flops":  # what is merged is as much arithmetic as before
             made.append(merged(made[0][0], options.numerics, fixed or steady, options.cost, price))
         for new, used in made:

@@ -200,7 +200,8 @@ def test_element_types_are_those_of_equal_text() -> None:
     assert not {"int32", "complex64"} & set(logarithm.dtypes), "the law is one of real numbers"
     assert "uint8" not in rule(lambda x: jnp.max(-x), lambda x: -jnp.min(x)).dtypes, "unsigned integers wrap around"
     assert rule(lambda x: jnp.log(jnp.exp(x)), lambda x: x, dtypes=["float32"]).dtypes == ("float32",)
-    assert {"int32", "bool"} <= set(rule(lambda x: jnp.flip(jnp.flip(x, 0), 0), lambda x: x).dtypes)
+    turned = rule(lambda x: jnp.flip(x[1:], 0), lambda x: jnp.flip(x, 0)[:-1], shapes="n")
+    assert {"int32", "bool"} <= set(turned.dtypes)
 
 
 closed = jnp.ones((3, 3))
