@@ -149,6 +149,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "rule 'planted' is wrong" in out
     assert f"{pack}:3" in out
     assert main(["bisect", str(model), "--numerics", "exact", "--rules", str(pack)]) == 0
+    assert "not asked: 1 of 1 rules" in capsys.readouterr().out
     assert main(["bisect", str(tmp_path / "none.jaxexport")]) == 2
 
 

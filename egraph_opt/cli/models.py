@@ -124,7 +124,8 @@ def bisect(options: argparse.Namespace) -> int:
     from egraph_opt.bisect import bisect
 
     numerics = Numerics.parse(options.numerics)
-    rules = (load_rules(options.rules) if options.rules else RuleSet.shipped()).admitted(numerics)
+    given = load_rules(options.rules) if options.rules else RuleSet.shipped()
+    rules = given.admitted(numerics)
     with show_progress() as progress:
         progress("loading")
         model = load_model(options, options.model)
@@ -132,6 +133,11 @@ def bisect(options: argparse.Namespace) -> int:
             graph = capture(model, model.example_args(), {}, numerics=numerics).graph
         found = bisect(graph, rules, progress=progress)
     say(found)
+    left_out = sum(not rule.numerics <= numerics for rule in given) if options.rules else 0
+    if left_out and found.rule is None:
+        say(
+            f"not asked: {left_out} of {len(given)} rules, of a class that --numerics {options.numerics} does not admit"
+        )
     return 1 if found.found else 0
 
 

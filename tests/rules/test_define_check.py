@@ -33,6 +33,11 @@ TRUE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] =
         lambda m, x: jnp.where(m, jnp.exp(x), 0.0),
         {"shapes": "n", "dtypes": {"m": "bool"}, "numerics": "finite"},
     ),
+    "product of powers": (
+        lambda x, y: x**y * x**y,
+        lambda x, y: x ** (2 * y),
+        {"shapes": "n", "numerics": "finite"},
+    ),
     "variance": (
         lambda x: jnp.mean((x - jnp.mean(x)) ** 2),
         lambda x: jnp.mean(x**2) - jnp.mean(x) ** 2,

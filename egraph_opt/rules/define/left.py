@@ -298,10 +298,18 @@ class _Writer:
         return found
 
     def _under(self, n: int) -> Iterator[str]:
-        """Variables of full rank in an elementwise term."""
-        for q in self._inside(n):
-            if self._graph.nodes[q].op == "input" and self._side.rank(q) == self._side.rank(n):
-                yield self._side.name(q)
+        """Variables that have the shape of an elementwise term, whatever was matched.
+
+        Of several operands any may be a scalar, as long as another one is not; those of a sum are never.
+        """
+        node = self._graph.nodes[n]
+        if node.op == "input":
+            yield self._side.name(n)
+        elif self._side.is_elementwise(n):
+            operands = {q for q in node.operands if self._graph.nodes[q].op != "constant"}
+            if node.op == "add" or len(operands) == 1:
+                for q in operands:
+                    yield from self._under(q)
 
     def _term(self, tree: Tree, terms: dict[int, str], specs: list[str]) -> str:
         if isinstance(tree, int):
