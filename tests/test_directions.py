@@ -155,6 +155,7 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], tuple[Any, ...]]]
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", CASES)
 def test_one_direction_is_as_cheap_as_by_hand(name: str) -> None:
     function, hand, args = CASES[name]

@@ -41,6 +41,7 @@ PROGRAMS: dict[str, tuple[Callable[..., Any], tuple[Any, ...], int]] = {
 }  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_elements_of_products(name: str) -> None:
     function, args, wanted = PROGRAMS[name]

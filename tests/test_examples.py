@@ -33,7 +33,13 @@ def script() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("path", PROGRAMS, ids=lambda path: path.stem)
+SLOW = {"guarded"}
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in SLOW), id=path.stem) for path in PROGRAMS],
+)
 def test_program(path, monkeypatch, capsys, tmp_path):
     if "export" in path.stem:
         pytest.importorskip("flatbuffers", reason="jax.export files need it")

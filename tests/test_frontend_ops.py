@@ -191,6 +191,7 @@ LAYOUT = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", LAYOUT)
 def test_layout(name):
     check(*LAYOUT[name])
@@ -307,6 +308,7 @@ INDEXING = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", INDEXING)
 def test_indexing(name):
     check(*INDEXING[name])
@@ -328,6 +330,7 @@ SORTING = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", SORTING)
 def test_sorting(name):
     model = check(*SORTING[name])
@@ -363,6 +366,7 @@ CONTROL = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", CONTROL)
 def test_control(name):
     check(*CONTROL[name])
@@ -447,6 +451,7 @@ OTHER = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", OTHER)
 def test_other(name):
     check(*OTHER[name])

@@ -186,6 +186,7 @@ def separable(x: Any, depthwise: Any, pointwise: Any) -> Any:
     return jax.nn.relu(conv(y, pointwise)) + lax.reduce_window(x, -jnp.inf, lax.max, (1, 1, 3, 3), (1, 1, 1, 1), "SAME")
 
 
+@pytest.mark.slow
 def test_a_separable_convolution_has_no_routine_left() -> None:
     args = (array(1, 32, 28, 28), array(32, 1, 5, 5), array(32, 32, 1, 1))
     result = egraph_opt.optimize(separable, measure=False).plan(*args)

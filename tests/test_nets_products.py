@@ -186,6 +186,7 @@ WORDS = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", list(WORDS))
 @pytest.mark.parametrize("dtype", ["float64", "int32"])

@@ -47,6 +47,7 @@ PROGRAMS: dict[str, tuple[Program, int, float]] = {
 }  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_only_what_is_read_is_computed(name: str) -> None:
     function, count, want = PROGRAMS[name]
@@ -81,6 +82,7 @@ COMPUTED: dict[str, tuple[Program, int, list[Any], float]] = {
 }  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", COMPUTED)
 def test_computed_places(name: str) -> None:
     function, count, indices, want = COMPUTED[name]

@@ -159,6 +159,7 @@ def test_exact_keeps_special_values(seed: int) -> None:
     check_exact(seed)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("seed", seeds(18))
 def test_optimize_and_transformations(seed: int) -> None:
     check_optimized(seed)

@@ -197,6 +197,7 @@ FOLDS: dict[str, tuple[Program, tuple[Any, ...], float]] = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", FOLDS)
 def test_order_does_not_matter_for_folds(name: str) -> None:
     program, args, flops = FOLDS[name]

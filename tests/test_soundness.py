@@ -111,6 +111,7 @@ def test_classes_are_of_one_value(name: str) -> None:
     check(name)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", ["chain", "gram", "traces", "kron", "factors", "batched", "rank 4", "shared operands"])
 @pytest.mark.parametrize("dtype", ["int32", "int8", "complex128"])
 def test_other_rings(name: str, dtype: str) -> None:

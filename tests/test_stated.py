@@ -42,6 +42,7 @@ HAVE = {
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("fact", HAVE)
 def test_fact_is_tested_exactly(fact: str) -> None:
     x = HAVE[fact]
@@ -154,6 +155,7 @@ def test_source_lines_are_the_users() -> None:
         assert files_of(planned(function, A, B).before) == {__file__}
 
 
+@pytest.mark.slow
 def test_derivatives_along_directions_without_the_fact_are_those_of_the_original() -> None:
     def form(s: Any, x: Any) -> Any:
         return x @ jnp.linalg.inv(egraph_opt.assume(s, "positive_definite")) @ jnp.flip(x)

@@ -207,6 +207,7 @@ ROUTINES = (
 )  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("function", "share"), ROUTINES)
 def test_routines_take_products_with_structure(function, share):
     assert after(function, SQUARE, SQUARE) <= share * DENSE

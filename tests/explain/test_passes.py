@@ -92,6 +92,7 @@ def test_another_body_is_refused() -> None:
             check(changed)
 
 
+@pytest.mark.slow
 def test_the_program_of_a_kernel_that_only_the_chain_meets_is_told() -> None:
     """The kernel of the loss stands in the e-graph, and not in the gradient that was chosen."""
 

@@ -59,6 +59,7 @@ def test_extractor_keeps_its_promise(name, block):
             assert tree_cost(table, found.choice) == pytest.approx(least), case
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_every_class_has_an_acyclic_choice(block):
     """Also the classes that are not needed: callers may ask for them, and the next stage may turn to them."""
@@ -70,6 +71,7 @@ def test_every_class_has_an_acyclic_choice(block):
         assert evaluate(everything, choice) is not None, seed
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("block", range(BLOCKS))
 def test_reduction_keeps_an_optimum(block):
     for seed in seeds(block):

@@ -71,6 +71,7 @@ MULTIPLIED = {8, 9, 11, 12}
 """Spellings that multiply a score of minus infinity by zero."""
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("number", range(len(SPELLINGS)))
 def test_labels_are_recognised_and_run_alike_whatever_they_are(number: int) -> None:
     said, function = SPELLINGS[number]

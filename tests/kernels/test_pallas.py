@@ -93,6 +93,7 @@ def test_blocks_divide_the_rows(count: int, n: int, block: int) -> None:
     assert block_of(count, n) == block
 
 
+@pytest.mark.slow
 def test_the_example_of_the_documentation() -> None:
     text = DOCUMENT.read_text()
     lines = text[text.index("    import jax\n    import jax.numpy as jnp\n    from jax import lax\n") :]

@@ -192,6 +192,7 @@ def found_in(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Graph
     return graph, [one for one in recognise(graph) if one.kernel.name == "rotary"]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("function", "args", "label"), SPELLINGS)
 def test_spellings_are_recognised_and_equal_in_double_precision(function: Any, args: Any, label: str) -> None:
     graph, found = found_in(function, args)

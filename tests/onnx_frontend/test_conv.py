@@ -71,6 +71,7 @@ POOLS = [
 ]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("case", [*CONVOLUTIONS, *POOLS], ids=str)
 def test_as_onnxruntime(case):
     case.check()

@@ -223,6 +223,7 @@ ACTIVATIONS = [
 ]  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("op", ACTIVATIONS)
 def test_activations_keep_their_type_and_have_finite_derivatives(op):
     x = np.array([[-1e4, -80, -1, 0, 1, 80, 1e4]], np.float32)

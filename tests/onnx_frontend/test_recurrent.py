@@ -64,6 +64,7 @@ CASES = [
 ]
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_as_onnxruntime(case):
     case.check()

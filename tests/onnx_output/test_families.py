@@ -75,6 +75,7 @@ INDEXING = {
 }  # fmt: skip
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("name", INDEXING)
 def test_indexing(name):
     x = f32(5, 6, 4)

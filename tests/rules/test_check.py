@@ -25,6 +25,7 @@ def one(text: str) -> Rule:
     return rule
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("rule", TRUE, ids=lambda rule: rule.name)
 def test_true_rules_pass(rule: Rule) -> None:
     verdict = check_rule(rule)

@@ -116,6 +116,7 @@ CASES: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
 }
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_fires_where_shipped_rules_do_not(case: Any) -> None:
     left, right, program, shapes, options = case

@@ -104,6 +104,7 @@ def test_true(case: Any) -> None:
         assert verdict.matches >= 20
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("case", FALSE.values(), ids=FALSE.keys())
 def test_false(case: Any) -> None:
     verdicts = rule(case).check()
