@@ -88,14 +88,6 @@ def static_arguments(function: Any) -> tuple[tuple[int, ...], tuple[str, ...]]:
     return tuple(getattr(info, "static_argnums", ())), tuple(getattr(info, "static_argnames", ()))
 
 
-def geqrf(a: Any) -> tuple[Any, Any]:
-    """Householder QR in LAPACK's packed form: private in 0.10 and 0.11."""
-    from jax._src.lax.linalg import geqrf as packed  # noqa: TID251
-
-    factors, taus = packed(a)
-    return factors, taus
-
-
 @functools.lru_cache(maxsize=1 << 16)
 def _code_line(code: Any, instruction: int) -> int:
     from jax._src.lib import xla_client  # type: ignore[attr-defined]  # noqa: TID251

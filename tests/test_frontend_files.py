@@ -2,6 +2,7 @@
 """Files that cannot be read or written, calls that do not fit: each gives one clear line."""
 
 import os
+import re
 import sys
 
 import jax
@@ -230,6 +231,20 @@ def test_arguments_that_do_not_fit(tmp_path):
     assert str(caught.value) == "<lambda>: argument leaf 1: want float32[3], got int32[3]"
     with pytest.raises(ArgumentError, match="want arguments of the structure"):
         model(np.ones((2, 3), np.float32), np.ones(3, np.float32))
+
+
+def test_random_keys_that_do_not_fit(tmp_path):
+    path = tmp_path / "model.jaxexport"
+    frontends.save(lambda key: jax.random.bits(key), (jax.random.key(0, impl="rbg"),), path)
+    model = frontends.load(path)
+    assert model(*model.example_args()).shape == ()
+    for other, name in ((jax.random.key(0), "key<fry>[]"), (jax.random.PRNGKey(0), "uint32[2]")):
+        with pytest.raises(ArgumentError) as caught:
+            model(other)
+        assert str(caught.value) == f"<lambda>: argument leaf 0: want key<rbg>[], got {name}"
+    frontends.save(model, model.example_args(), tmp_path / "raw.stablehlo")
+    with pytest.raises(ArgumentError, match=re.escape("want uint32[4], got key<rbg>[]")):
+        frontends.load(tmp_path / "raw.stablehlo")(jax.random.key(0, impl="rbg"))
 
 
 def test_dynamic_shapes_that_do_not_fit(tmp_path, capfd):

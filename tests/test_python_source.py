@@ -214,6 +214,11 @@ def test_random_keys() -> None:
     assert "jax.random.key(arg0, impl='threefry2x32')" in text
 
 
+def test_packed_factors_whose_primitive_is_private() -> None:
+    graph = capture(lambda a: jnp.linalg.qr(a, mode="raw"), [jnp.arange(12.0).reshape(2, 3, 2) + jnp.eye(3, 2)]).graph
+    assert "jnp.linalg.qr(a, mode='raw')" in check(graph)
+
+
 def test_what_cannot_be_written_is_named() -> None:
     graph = opaque(lambda x: jax.pure_callback(np.sin, jax.ShapeDtypeStruct((3,), "float32"), x), f32(3))
     with pytest.raises(UnsupportedOpError, match=r"^primitive 'pure_callback': .*cannot be written as source text"):

@@ -18,6 +18,9 @@ import numpy as np
 DEFAULT_DIM = 8
 """Size of a symbolic dimension that no one gave a size."""
 
+KEY_KINDS = {"key<fry>": "threefry2x32", "key<rbg>": "rbg", "key<urbg>": "unsafe_rbg"}
+"""Element type of random keys -> JAX's name of how they are used."""
+
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -68,7 +71,7 @@ def example_array(random: np.random.Generator, shape: tuple[int, ...], dtype: An
         A JAX array.
     """
     if jnp.issubdtype(dtype, jax.dtypes.prng_key):
-        return jax.random.split(jax.random.key(int(random.integers(1 << 31))), shape)
+        return jax.random.split(jax.random.key(int(random.integers(1 << 31)), impl=KEY_KINDS[str(dtype)]), shape)
     if dtype == np.dtype(bool):
         return jnp.asarray(random.integers(0, 2, shape).astype(bool))
     if jnp.issubdtype(dtype, np.integer):

@@ -111,6 +111,8 @@ def _bound(node: Node, args: list[Expr], types: Types) -> Expr:
         impl = dict(node.attr("params")).get("impl")
         options = {"impl": repr(impl.value.name)} if impl is not None else {}
         return call(_KEYS[node.attr("name")], args[0].text, **options)
+    if node.op == "opaque" and node.attr("name") == "geqrf":  # private as a primitive
+        return Expr(f"(lambda turned, taus: (turned.mT, taus))(*jnp.linalg.qr({args[0].text}, mode='raw'))")
     if node.op == "opaque":
         where = f"primitive {node.attr('name')!r}"
         primitive = node.attr("primitive").value

@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from egraph_opt import _compat
 from egraph_opt.errors import ArgumentError
 from egraph_opt.frontends.stablehlo.evaluate import Frame
 from egraph_opt.frontends.stablehlo.module import Operation
@@ -174,7 +173,8 @@ def _getrf(op: Operation, args: Sequence[Array]) -> Sequence[Array]:
 
 @_routine("geqrf")
 def _geqrf(_op: Operation, args: Sequence[Array]) -> Sequence[Array]:
-    return _compat.geqrf(args[0])
+    turned, taus = jnp.linalg.qr(args[0], mode="raw")
+    return turned.mT, taus
 
 
 @_routine("orgqr", "ungqr")

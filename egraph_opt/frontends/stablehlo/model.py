@@ -13,13 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from egraph_opt.errors import ArgumentError, ModelError, UnsupportedOpError
+from egraph_opt.frontends.examples import KEY_KINDS
 from egraph_opt.frontends.model import LoadedModel, vjp_order
 from egraph_opt.frontends.stablehlo.evaluate import Evaluator
 from egraph_opt.frontends.stablehlo.module import Module, OtherType, TensorType, ValueType
 from egraph_opt.frontends.stablehlo.parse import parse_module, specialise
 from egraph_opt.frontends.stablehlo.rules import RULES, check_known
-
-_KEY_KINDS = {"key<fry>": "threefry2x32", "key<rbg>": "rbg", "key<urbg>": "unsafe_rbg"}
 
 
 class StableHLOModel(LoadedModel):
@@ -113,22 +112,22 @@ class StableHLOModel(LoadedModel):
 
     def _argument(self, position: int, leaf: Any) -> Any:
         aval = self.in_avals[position]
-        if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key):
-            return jax.random.key_data(leaf)
-        array = jnp.asarray(leaf, aval.dtype) if isinstance(leaf, (bool, int, float, complex)) else jnp.asarray(leaf)
+        is_key = jnp.issubdtype(aval.dtype, jax.dtypes.prng_key)
+        is_number = isinstance(leaf, (bool, int, float, complex)) and not is_key
+        array = jnp.asarray(leaf, aval.dtype) if is_number else jnp.asarray(leaf)
         fits = len(array.shape) == len(aval.shape) and all(
             have == want or not isinstance(want, int) for have, want in zip(array.shape, aval.shape, strict=True)
         )
         if not fits or array.dtype != aval.dtype:
-            got = f"{np.dtype(array.dtype).name}{list(array.shape)}"
+            got = f"{array.dtype.name}{list(array.shape)}"
             want = f"{aval.dtype.name}[{', '.join(map(str, aval.shape))}]"
             raise ArgumentError(f"{self.name}: argument leaf {position}: want {want}, got {got}")
-        return array
+        return jax.random.key_data(array) if is_key else array
 
     def _result(self, value: Any, aval: Any) -> Any:
         array = jnp.asarray(value)
         if jnp.issubdtype(aval.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(array, impl=_KEY_KINDS[str(aval.dtype)])
+            return jax.random.wrap_key_data(array, impl=KEY_KINDS[str(aval.dtype)])
         return array
 
     def _main_arguments(self, flat: Sequence[Any]) -> list[Any]:
