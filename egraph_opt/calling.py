@@ -97,15 +97,8 @@ class Convention:
         Raises:
             ArgumentError: the values do not fit.
         """
-        held: dict[int, Any] = {}
-        for (name, positions), value in zip(self._frozen_leaves.items(), values, strict=True):
-            leaves = jax.tree.leaves(value)
-            if len(leaves) != len(positions):
-                raise ArgumentError(f"prepare: {name} has {len(leaves)} arrays; want {len(positions)}")
-            for position, leaf in zip(positions, leaves, strict=True):
-                self._check(position, leaf)
-            held.update(zip(positions, leaves, strict=True))
-        return held
+        leaves = self._leaves_with(dict(zip(self._frozen_leaves, values, strict=True)))
+        return {p: leaves[p] for positions in self._frozen_leaves.values() for p in positions}
 
     def closed_values(self, weights: Mapping[str, Any]) -> list[Any]:
         """The closed-over arrays of a loaded model, in order, with some of its weights replaced.
@@ -141,19 +134,20 @@ class Convention:
         for name in given:
             if name not in free:
                 raise ArgumentError(f"{self._name}: argument {name!r} is not one of {', '.join(free)}")
-        leaves: list[Any] = []
-        for name, positions in self._leaves_of.items():
-            if name in self._frozen_leaves:
-                continue
+        for name in free:
             if name not in given:
                 raise ArgumentError(f"{self._name}: argument {name} is missing")
-            found = jax.tree.leaves(given[name])
-            if len(found) != len(positions):
-                raise ArgumentError(f"{self._name}: {name} has {len(found)} arrays; want {len(positions)}")
-            for position, leaf in zip(positions, found, strict=True):
-                self._check(position, leaf)
-            leaves += found
-        return leaves
+        frozen = {p for positions in self._frozen_leaves.values() for p in positions}
+        return [leaf for position, leaf in enumerate(self._leaves_with(given)) if position not in frozen]
+
+    def _leaves_with(self, given: Mapping[str, Any]) -> list[Any]:
+        """Leaves of the call that was planned for, with other values for some of the parameters."""
+        args, kwargs = self.captured.arguments.unflatten(self.captured.arguments.leaves)
+        names = _parameter_names(self.function, len(args))
+        return self.leaves(
+            [given.get(name, value) for name, value in zip(names, args, strict=True)],
+            {name: given.get(name, value) for name, value in kwargs.items()},
+        )
 
     def precision(self) -> contextlib.AbstractContextManager[None]:
         """A context in which the program's element types exist."""

@@ -122,7 +122,7 @@ class Result:
 
         return with_derivative_of(lowered, original, self._derived_by_original)
 
-    def prepare(self, *frozen: Any) -> Callable[..., Any]:
+    def prepare(self, *frozen: Any, **named: Any) -> Callable[..., Any]:
         """Do the work that depends on the frozen arguments alone.
 
         A loaded model's weights are frozen here without being asked for. Where they are arguments, the program is then
@@ -131,6 +131,7 @@ class Result:
 
         Args:
             frozen: values of the frozen parameters, in the order of the function's signature.
+            named: those of the rest of them, by name.
 
         Returns:
             A function of the other arguments.
@@ -140,25 +141,32 @@ class Result:
         """
         places = self.convention.places
         if not places and self.convention.holds_weights:
-            return self._with_weights(*frozen)
+            return self._with_weights(*frozen, **named)
         if not places and self._with_frozen_weights is not None:
-            return self._with_frozen_weights.prepare(*frozen)
+            return self._with_frozen_weights.prepare(*frozen, **named)
         if not places:
             raise ArgumentError("prepare: no argument is frozen; give optimize(..., frozen=('params',))")
-        if len(frozen) != len(places):
-            raise ArgumentError(f"prepare: want {len(places)} values ({', '.join(places)}), got {len(frozen)}")
-        held = self.convention.frozen_values(frozen)
+        rest = places[len(frozen) :]
+        if len(frozen) > len(places) or set(named) != set(rest):
+            got = ", ".join([f"{len(frozen)} by position" if named else str(len(frozen)), *named])
+            raise ArgumentError(f"prepare: want {len(places)} values ({', '.join(places)}), got {got}")
+        held = self.convention.frozen_values([*frozen, *(named[name] for name in rest)])
         held |= {len(self.captured.leaf_names) + i: value for i, value in enumerate(self.captured.constants)}
         prepared = self._prepared_of([held[p] for p in self.parts.frozen])
         program = lower_graph(self.parts.run, self.captured.tracebacks)
 
         @jax.jit
-        def run(prepared: Sequence[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-            leaves = self.convention.rest(args, kwargs)
+        def flat(prepared: Sequence[Any], leaves: Sequence[Any]) -> Any:
             return jax.tree.unflatten(self.captured.out_tree, program([*leaves, *prepared]))
+
+        @jax.jit
+        def run(prepared: Sequence[Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+            return flat(prepared, self.convention.rest(args, kwargs))
 
         def call(*args: Any, **kwargs: Any) -> Any:
             with self.convention.precision():
+                if self.captured.arguments.static:  # as in ``__call__``
+                    return flat(prepared, self.convention.rest(args, kwargs))
                 return run(prepared, args, kwargs)
 
         return call

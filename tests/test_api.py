@@ -336,6 +336,25 @@ class TestFrozen:
         result = optimize(f, frozen=("b", "a")).plan(A, normal(50, 200), b=B, shift=1.0)
         x = normal(50, 200, seed=5)
         close(result.prepare(A, B)(x, shift=2.0), f(A, x, b=B, shift=2.0))
+        close(result.prepare(A, b=B)(x, shift=2.0), f(A, x, b=B, shift=2.0))
+        for frozen, named in (((A,), {"a": A}), ((A, B), {"b": B}), ((), {"b": B}), ((A,), {"c": B})):
+            with pytest.raises(ArgumentError, match="prepare: want 2 values"):
+                result.prepare(*frozen, **named)
+
+    def test_static_parts_of_frozen_and_free_arguments(self):
+        def f(model, x, mode):
+            y = model["activation"](model["w"] @ model["w"] @ x)
+            return y if mode == "plain" else -y
+
+        result = optimize(f, frozen="model", static_argnames="mode").plan({"w": A, "activation": jnp.tanh}, X, "minus")
+        run = result.prepare({"w": B, "activation": jnp.tanh})
+        close(run(X, "minus"), -jnp.tanh(B @ B @ X))
+        with pytest.raises(ArgumentError, match="static"):
+            run(X, "plain")
+        with pytest.raises(ArgumentError, match="static"):
+            result.prepare({"w": B, "activation": jnp.sin})
+        with pytest.raises(ArgumentError, match="structure"):
+            result.prepare({"v": B, "activation": jnp.tanh})
 
     def test_closed_over_arrays_are_prepared_too(self):
         result = optimize(lambda a, x: a @ B @ x, frozen=("a",)).plan(A, normal(50, 200))
@@ -350,7 +369,7 @@ class TestFrozen:
         result = optimize(chain, frozen=("a", "b")).plan(A, B, X)
         with pytest.raises(ArgumentError, match="want 2 values"):
             result.prepare(A)
-        with pytest.raises(ArgumentError, match="a has 2 arrays"):
+        with pytest.raises(ArgumentError, match="structure"):
             result.prepare((A, A), B)
         with pytest.raises(ArgumentError, match="argument a: want"):
             result.prepare(A[:3], B)

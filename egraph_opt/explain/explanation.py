@@ -89,7 +89,7 @@ class Explanation:
             lines.append("the program is the original, written in the same terms")
         else:
             count = len(self.certificate["steps"])
-            lines.append(f"proven equal to the original in {count} steps, {len(self.chains)} parts changed")
+            lines.append(f"proven equal to the original; steps: {count}, parts changed: {len(self.chains)}")
             lines += [str(chain) for chain in self.chains]
         return "\n".join(lines)
 

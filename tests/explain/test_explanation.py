@@ -47,7 +47,7 @@ def test_text_names_line_rule_bindings_evidence_and_gain(explanation: Explanatio
     text = str(explanation)
     line = next(n for n, s in enumerate(Path(__file__).read_text("utf-8").splitlines(), 1) if "(a @ b) @ v" in s)
     assert f"test_explanation.py:{line}" in text
-    assert "proven equal to the original in 1 steps, 1 parts changed" in text
+    assert "proven equal to the original; steps: 1, parts changed: 1" in text
     assert "regroup-right-y: z (x y) = x (y z): y leaves x for z.  [contract.egg:" in text
     assert "because (regroup.pair a,ba->b;64,64 ab,bc->ac;64,64,64 1 0) is ab,b->a;64,64" in text
     assert "?x = a, ?y = b, ?z = v" in text
