@@ -169,8 +169,7 @@ def load(path: str | Path, shapes: Mapping[str, Sequence[int | str] | int] | Non
 
     Args:
         path: ``.onnx``, ``.jaxexport``, ``.stablehlo`` or ``.mlir``.
-        shapes: for ONNX models, input -> its shape, or name of a dimension -> its size, where the file
-            leaves them open.
+        shapes: name of a dimension -> its size, where the file leaves it open; for ONNX models also input -> its shape.
 
     Returns:
         A function with ``example_args()``.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Notes of a report on work that reads frozen arguments alone: what is not counted, and how to get it.
+"""Notes of a report: work on frozen arguments that is not counted, and sizes put in for open dimensions.
 
 Written by the pipeline after the decision. A prepared program and a plain call differ in cost, so the report must say
 which of them its figures are about.
@@ -51,6 +51,16 @@ def frozen_notes(convention: Convention, chosen: Graph) -> list[str]:
                 f" optimize(model, frozen=('{names}',)).plan(...).prepare(weights) pays for them once"
             ]
     return []
+
+
+def shape_notes(convention: Convention) -> list[str]:
+    """What was put in for dimensions that a file leaves open: the plan, and what is saved, is for these sizes."""
+    model = convention.function
+    if not isinstance(model, LoadedModel) or convention.captured.in_tree != model.in_tree or not model.open_dims:
+        return []
+    shapes = [type.shape for type in convention.captured.graph.input_types]
+    sizes = ", ".join(f"{name}={shapes[leaf][axis]}" for name, (leaf, axis) in model.open_dims.items())
+    return [f"the file leaves dimensions open; planned for {sizes}, and a saved program takes these sizes alone"]
 
 
 def _work_on(graph: Graph, positions: Sequence[int]) -> float:

@@ -26,7 +26,7 @@ from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.kernels import told
 from egraph_opt.lower import lower_graph
-from egraph_opt.notes import frozen_notes
+from egraph_opt.notes import frozen_notes, shape_notes
 from egraph_opt.options import Options
 from egraph_opt.report import Report, quantity
 from egraph_opt.result import Result
@@ -110,7 +110,7 @@ def _plan(
     chosen, report.improved = _decide(captured, found, frozen, options, goal, report, clock, progress)
     chosen = replace(chosen, cost=cost.graph_seconds(chosen.graph, _free(chosen.graph, frozen)))
     _describe(report, captured, chosen, frozen, cost, found)
-    report.notes += frozen_notes(convention, chosen.graph)
+    report.notes += [*frozen_notes(convention, chosen.graph), *shape_notes(convention)]
     report.seconds_total = clock.total()
     return Result(convention, chosen.graph, report, options, found)
 

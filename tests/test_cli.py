@@ -20,6 +20,7 @@ import pytest
 import egraph_opt
 from egraph_opt.cli import main
 from egraph_opt.engine.rule import rules_folder
+from egraph_opt.errors import ArgumentError
 
 pytest.importorskip("flatbuffers", reason="jax.export files need it")
 
@@ -295,17 +296,39 @@ class TestBadInput:
         assert "MODEL" in refused(capfd, "inspect")
         assert "polish" in refused(capfd, "rules", "polish")
 
+
+class TestCallingConventions:
     def test_keyword_model(self, capfd, tmp_path):
-        exported = jax.export.export(jax.jit(lambda *, x: x + 1))(x=jax.ShapeDtypeStruct((3,), jnp.float32))
-        path = tmp_path / "keyword.jaxexport"
+        exported = jax.export.export(jax.jit(lambda w, *, x: w @ w @ x))(
+            jax.ShapeDtypeStruct((9, 9), jnp.float32), x=jax.ShapeDtypeStruct((9,), jnp.float32)
+        )
+        path, output = tmp_path / "keyword.jaxexport", tmp_path / "out.jaxexport"
         path.write_bytes(exported.serialize())
-        assert "keyword" in refused(capfd, "inspect", path)
+        assert main(["inspect", str(path)]) == 0
+        assert main(["optimize", str(path), "-o", str(output), "--no-measure"]) == 0
+        again = jax.export.deserialize(bytearray(output.read_bytes()))
+        assert (again.in_tree, again.in_avals) == (exported.in_tree, exported.in_avals)
+        with pytest.raises(ArgumentError, match="keyword"):
+            egraph_opt.load(path).example_args()
+
+    def test_sizes_of_open_dimensions(self, capfd, tmp_path):
+        (rows,) = jax.export.symbolic_shape("b")
+        exported = jax.export.export(jax.jit(lambda x: jnp.tanh(x)))(jax.ShapeDtypeStruct((rows, 5), jnp.float32))
+        path, output = tmp_path / "open.jaxexport", tmp_path / "out.jaxexport"
+        path.write_bytes(exported.serialize())
+        arguments = ["optimize", path, "-o", output, "--no-measure"]
+        for given, size in (([], 8), (["--shape", "b=3"], 3)):
+            assert main([str(a) for a in [*arguments, *given]]) == 0
+            assert f"open; planned for b={size}, and a saved program" in capfd.readouterr().out
+            assert jax.export.deserialize(bytearray(output.read_bytes())).in_avals[0].shape == (size, 5)
+        assert "want sizes of the dimensions b" in refused(capfd, *arguments, "--shape", "x=3,5")
 
 
 MARKED = """
 import atexit, os, pathlib, sys
 from egraph_opt.cli import main
 from egraph_opt.engine.rule import rules_folder
+from egraph_opt.errors import ArgumentError
 from egraph_opt.engine import Saturation
 
 saturate = Saturation.run

@@ -97,7 +97,7 @@ def inspect(options: argparse.Namespace) -> int:
     """Print what a model holds."""
     model = load_model(options, options.model)
     with model.precision():
-        graph = capture(model, model.example_args(), {}, arrays=model.constants).graph
+        graph = capture(model, *model.example_call(), arrays=model.constants).graph
         say(inspect_graph(graph, model.name))
     if options.graph:
         say(graph)
@@ -130,7 +130,7 @@ def bisect(options: argparse.Namespace) -> int:
         progress("loading")
         model = load_model(options, options.model)
         with model.precision():
-            graph = capture(model, model.example_args(), {}, numerics=numerics).graph
+            graph = capture(model, *model.example_call(), numerics=numerics).graph
         found = bisect(graph, rules, progress=progress)
     say(found)
     left_out = sum(not rule.numerics <= numerics for rule in given) if options.rules else 0

@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
         type=shape,
         default=[],
         metavar="NAME=SIZES",
-        help="an ONNX input's shape, as in x=1,3,224,224, or a dimension's size, as in batch=4",
+        help="size of a dimension that the file leaves open, as in batch=4, or an ONNX input's shape, as in x=1,3,224",
     )
     search = _Parser(add_help=False)
     search.add_argument("--budget", type=seconds, metavar="S", help="seconds of search (default 2)")

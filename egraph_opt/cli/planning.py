@@ -52,5 +52,5 @@ def plan_model(options: argparse.Namespace, check: Path | None = None) -> tuple[
         progress("loading")
         model = load_model(options, options.model)
         recorded = read_recorded(check, model) if check else None
-        args = recorded.args if recorded else model.example_args()
-        return plan(model, args, {}, wanted, progress), recorded
+        args, kwargs = (recorded.args, {}) if recorded else model.example_call()
+        return plan(model, args, kwargs, wanted, progress), recorded

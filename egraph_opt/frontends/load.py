@@ -28,8 +28,7 @@ def load(path: str | Path, shapes: Mapping[str, Sequence[int | str] | int] | Non
     Args:
         path: a ``.jaxexport`` file (`jax.export`), a ``.stablehlo`` or ``.mlir`` file with StableHLO text or a
             StableHLO portable artifact, or an ``.onnx`` file.
-        shapes: for ONNX models, input -> its shape, or name of a dimension -> its size, where the file
-            leaves them open.
+        shapes: name of a dimension -> its size, where the file leaves it open; for ONNX models also input -> its shape.
 
     Returns:
         The model, ready to be called or traced.
@@ -41,16 +40,25 @@ def load(path: str | Path, shapes: Mapping[str, Sequence[int | str] | int] | Non
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    if shapes and suffix != ".onnx":
-        raise ArgumentError(f"{path}: shapes can be given for .onnx models only; export the model with these shapes")
     if suffix == ".onnx":
         return _load_onnx(path, shapes)
     if suffix not in SUFFIXES:
         raise ModelError(f"{path}: got the suffix '{suffix}'; want one of {', '.join(SUFFIXES)}")
     content = read_bytes(path)
-    if suffix == ".jaxexport":
-        return _load_exported(content, path)
-    return StableHLOModel(content, path)
+    model = _load_exported(content, path) if suffix == ".jaxexport" else StableHLOModel(content, path)
+    model.dims = _sizes(model, shapes or {})
+    return model
+
+
+def _sizes(model: LoadedModel, shapes: Mapping[str, Sequence[int | str] | int]) -> dict[str, int]:
+    sizes = {}
+    for name, size in shapes.items():
+        if name not in model.open_dims or not isinstance(size, int):
+            names = ", ".join(model.open_dims)
+            wanted = f"want sizes of the dimensions {names}" if names else "every shape of this file is fixed"
+            raise ArgumentError(f"{model.path}: got the shape {name}={size}; {wanted}")
+        sizes[name] = size
+    return sizes
 
 
 def _load_onnx(path: Path, shapes: Mapping[str, Sequence[int | str] | int] | None) -> LoadedModel:
@@ -63,7 +71,7 @@ def _load_onnx(path: Path, shapes: Mapping[str, Sequence[int | str] | int] | Non
     return load_onnx(path, dict(shapes or {}))
 
 
-def _load_exported(content: bytes, path: Path) -> LoadedModel:
+def _load_exported(content: bytes, path: Path) -> StableHLOModel:
     if content.startswith(ARTIFACT_MAGIC):
         raise ModelError(f"{path}: got a StableHLO portable artifact; rename it to {path.stem}.stablehlo")
     damaged = ModelError(

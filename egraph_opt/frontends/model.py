@@ -11,6 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jax
@@ -41,6 +42,7 @@ class LoadedModel(ABC):
         out_avals: flat result types.
         exported: the `jax.export.Exported` that the file held, or None.
         is_wide: whether the program holds 64-bit types, which JAX keeps only inside ``precision()``.
+        dims: sizes that the user gave for symbolic dimensions, for examples.
     """
 
     name: str
@@ -51,6 +53,7 @@ class LoadedModel(ABC):
     out_avals: Sequence[Any]
     exported: jax.export.Exported | None = None
     is_wide: bool = False
+    dims: Mapping[str, int] = MappingProxyType({})
 
     @abstractmethod
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -80,7 +83,7 @@ class LoadedModel(ABC):
 
         Args:
             seed: of the random numbers.
-            dims: sizes for symbolic dimensions by name; 8 where none is given.
+            dims: sizes for symbolic dimensions by name; where none is given, those of ``load``, or 8.
 
         Returns:
             The positional arguments.
@@ -88,18 +91,30 @@ class LoadedModel(ABC):
         Raises:
             ArgumentError: the model has keyword arguments, or sizes beyond any memory.
         """
-        random = np.random.default_rng(seed)
-        args, kwargs = jax.tree.unflatten(self.in_tree, list(range(len(self.in_avals))))
+        args, kwargs = self.example_call(seed, dims)
         if kwargs:
-            raise ArgumentError(f"{self.path}: the model takes keyword arguments; want positional ones only")
+            raise ArgumentError(f"{self.path}: the model takes keyword arguments; example_call() gives both kinds")
+        return args
+
+    def example_call(
+        self, seed: int = 0, dims: Mapping[str, int] | None = None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments, as ``example_args`` makes them.
+
+        Raises:
+            ArgumentError: sizes beyond any memory.
+        """
+        random = np.random.default_rng(seed)
+        sizes = {**self.dims, **(dims or {})}
+        args, kwargs = jax.tree.unflatten(self.in_tree, list(range(len(self.in_avals))))
         frozen = set(self.frozen_argnums)
         values = []
-        for position, argument in enumerate(args):
+        for position, argument in enumerate([*args, *kwargs.values()]):
             numbers = jax.tree.leaves(argument)
             kind = "weight" if position in frozen else "state" if len(numbers) > 1 else "data"
             for number in numbers:
                 aval = self.in_avals[number]
-                shape = tuple(evaluate_dim(dim, dims or {}) for dim in aval.shape)
+                shape = tuple(evaluate_dim(dim, sizes) for dim in aval.shape)
                 if math.prod(shape) > MOST_ELEMENTS:
                     raise ArgumentError(
                         f"{self.path}: argument {number} has the shape {list(shape)}, more than any memory holds;"
@@ -107,8 +122,18 @@ class LoadedModel(ABC):
                     )
                 with self.precision():
                     values.append(example_array(random, shape, aval.dtype, kind))
-        positional, _ = jax.tree.unflatten(self.in_tree, values)
-        return tuple(positional)
+        positional, keywords = jax.tree.unflatten(self.in_tree, values)
+        return tuple(positional), dict(keywords)
+
+    @property
+    def open_dims(self) -> dict[str, tuple[int, int]]:
+        """Dimensions that the file leaves open: name -> a leaf, and an axis of it, that has this dimension."""
+        found: dict[str, tuple[int, int]] = {}
+        for leaf, aval in enumerate(self.in_avals):
+            for axis, dim in enumerate(aval.shape):
+                if not isinstance(dim, int) and str(dim).isidentifier():
+                    found.setdefault(str(dim), (leaf, axis))
+        return found
 
     def __repr__(self) -> str:
         """Name and file."""

@@ -148,8 +148,7 @@ def model_statistics(model: LoadedModel, options: Options) -> RuleStatistics:
     with model.precision():
         captured = capture(
             model,
-            model.example_args(),
-            {},
+            *model.example_call(),
             fold_constants=options.fold_constants,
             strict=options.strict,
             numerics=options.numerics,

@@ -106,14 +106,16 @@ class OnnxModel(LoadedModel):
         other._jitted = jax.jit(other._run, compiler_options=_compat.sound_compiler_options())
         return other
 
-    def example_args(self, seed: int = 0, dims: Mapping[str, int] | None = None) -> tuple[Any, ...]:
+    def example_call(
+        self, seed: int = 0, dims: Mapping[str, int] | None = None
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Random arguments of the right types: see `LoadedModel.example_args`.
 
         Raises:
             ArgumentError: the model does not tell the rank or the type of an input.
         """
         self.signature.check_complete(str(self.path))
-        return super().example_args(seed, dims)
+        return super().example_call(seed, dims)
 
     def __call__(self, *args: Any, weights: Mapping[str, Any] | None = None, **named: Any) -> Any:
         """Run the model, or trace it when an argument is being traced.
