@@ -102,6 +102,7 @@ def test_one_node_runs(op: Op, example: Example) -> None:
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("op", by_name(BROADCAST))
 def test_scalars_broadcast(op: Op) -> None:
     """Every mixture of scalars and tensors is the operation on tensors all of one shape."""

@@ -52,6 +52,9 @@ LONG = (
     "gpt2_forward",
     "inceptionv3",
     "squeezenet",
+    "kalman_step",
+    "resnext50",
+    "gpt2_scan_forward",
 )
 """Programs like others of the list, whose planning takes longest."""
 

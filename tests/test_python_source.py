@@ -60,6 +60,7 @@ def check(graph: Graph) -> str:
     return text
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize(("op", "example"), CASES)
 def test_every_operation(op: Op, example: Example) -> None:
     build = Builder()
