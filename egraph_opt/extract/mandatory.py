@@ -5,7 +5,8 @@ What dominators are to a flow graph, for an e-graph: whoever takes the class pay
 and dominates with them, the integer program makes cuts of them.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 
 from egraph_opt.extract.table import Table
 
@@ -36,20 +37,21 @@ def mandatory_sets(kids_of: Sequence[Sequence[tuple[int, ...]]]) -> list[int]:
     sets = [-1] * len(kids_of)
     readers: list[set[int]] = [set() for _ in kids_of]
     for c, nodes in enumerate(kids_of):
-        for kids in nodes:
-            for kid in kids:
-                readers[kid].add(c)
-    todo: Collection[int] = range(len(kids_of))
-    while todo:
-        again: set[int] = set()
-        for c in todo:
-            common = _common(kids_of[c], sets)
-            if kids_of[c]:
+        for kid in chain.from_iterable(nodes):
+            readers[kid].add(c)
+    stale = [True] * len(kids_of)
+    while any(stale):
+        for c, nodes in enumerate(kids_of):
+            if not stale[c]:
+                continue
+            stale[c] = False
+            common = _common(nodes, sets)
+            if nodes:
                 common |= 1 << c
             if common != sets[c]:
                 sets[c] = common
-                again.update(readers[c])
-        todo = sorted(again)
+                for reader in readers[c]:  # the later ones still come in this pass
+                    stale[reader] = True
     return sets
 
 

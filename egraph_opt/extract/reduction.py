@@ -18,7 +18,7 @@ from egraph_opt.extract.table import Table, flat_edges, strong_components
 from egraph_opt.extract.tree import Tree
 
 ROUNDS = 8
-WORTHWHILE = 0.99  # a round that leaves more than this share of the table was the last
+WORTHWHILE = 0.9  # a round that leaves more than this share of the table was the last
 
 
 class Alternative(NamedTuple):
@@ -55,6 +55,7 @@ def reduce(
         size = work.size()
         if size > WORTHWHILE * before or clock.now() > deadline:
             break
+        work.compact()
     return work.result()
 
 
@@ -68,21 +69,23 @@ class _Reduction:
     def __init__(self, table: Table, tree: Tree, limit: float, dead: frozenset[int]) -> None:
         self.base, self.tree, self.limit = table, tree, limit
         self.classes = tree.order
-        number = {c: k for k, c in enumerate(self.classes)}
-        bit = [1 << k for k in range(len(number))]
+        number = dict(zip(self.classes, range(len(self.classes)), strict=True))
         self.forced = _mask([number[root] for root in table.roots])
         self.alternatives: list[list[Alternative]] = []
         for c in self.classes:
             rows = []
             for node in table.members[c]:
-                if node in dead or any(kid not in number for kid in table.kids[node]):
+                try:
+                    kids = tuple([number[kid] for kid in table.kids[node]])
+                except KeyError:  # it reads a class that has no derivation
                     continue
-                kids = tuple([number[kid] for kid in table.kids[node]])
-                mask = 0
-                for kid in kids:
-                    mask |= bit[kid]
-                rows.append(Alternative(table.cost[node], kids, mask, (node,)))
+                rows.append(Alternative(table.cost[node], kids, 0, (node,)))
+            if dead:
+                rows = [a for a in rows if a.origin[0] not in dead]
             self.alternatives.append(rows)
+        self._drop_readers({c for c, alts in enumerate(self.alternatives) if not alts})
+        self._inline()  # what this removes, the first round need not look at
+        self.compact()  # this makes the masks
 
     def size(self) -> int:
         """Number of alternatives and of children."""
@@ -94,80 +97,70 @@ class _Reduction:
 
     def round(self) -> None:
         """Apply every rule once."""
-        self._drop_underivable()
         rows = self.alternatives
         sets = mandatory_sets([[a.kids for a in alts] for alts in rows])
         for c, mandatory in enumerate(sets):
-            if mandatory < 0:  # derivations go in circles only
+            if mandatory < 0:  # derivations go in circles only, also those of its readers
                 rows[c] = []
         for c in bits(self.forced):
             self.forced |= max(0, sets[c])
         bounds = _Bounds(rows, sets, self.forced, self.limit)
         owner = [c for c, alts in enumerate(rows) for _ in alts]
         component = strong_components(*flat_edges(owner, [a.kids for alts in rows for a in alts]), len(rows))
+        implied = _Implied(sets, frozenset(bits(self.forced)), component)
+        lost = set()
         for c, alts in enumerate(rows):
             if alts:
-                rows[c] = self._filter(c, alts, sets, bounds, component)
-        self._drop_underivable()
+                rows[c] = self._filter(c, alts, sets, bounds, implied)
+                if not rows[c]:
+                    lost.add(c)
+        self._drop_readers(lost)
         self._inline()
-        self._compact()
+        self._forget()
 
     def _filter(
-        self, c: int, alts: list[Alternative], sets: list[int], bounds: "_Bounds", component: list[int]
+        self, c: int, alts: list[Alternative], sets: list[int], bounds: "_Bounds", implied: "_Implied"
     ) -> list[Alternative]:
         """The alternatives of a class that dominance and bounds leave, with fewer children."""
+        loads, slack = bounds.load, bounds.allowance(c)
         kept: list[Alternative] = []
-        for a in sorted(alts, key=_price_then_size):
-            closure = 0
+        masks: list[int] = []
+        if len(alts) > 1:
+            alts = sorted(alts, key=_price_then_size)
+        for a in alts:
+            closure, load = 0, a.cost
             for kid in a.kids:
                 closure |= sets[kid]
-            if closure >> c & 1:
+                load += loads[kid]
+            if closure >> c & 1 or (load > slack and bounds.too_dear(a.cost, closure, slack)):
                 continue
-            if bounds.too_dear(c, a, closure):
+            if 0 in map((~closure).__and__, masks):  # one that is no dearer reads nothing beyond the closure
                 continue
-            outside = ~closure
-            for other in kept:
-                if not other.mask & outside:
-                    break
-            else:
-                kept.append(self._without_implied(c, a, sets, component))
+            kept.append(implied.left_out(c, a) if a.kids else a)
+            masks.append(kept[-1].mask)
         return kept
 
-    def _without_implied(self, c: int, a: Alternative, sets: list[int], component: list[int]) -> Alternative:
-        """Leave out the children that are needed anyhow.
-
-        A forced child of another component can go, as no cycle leads through that edge. A child that is mandatory for a
-        sibling can go, as every cycle through it is also one through the sibling.
-        """
-        forced, mine = self.forced, component[c]
-        kids = [kid for kid in a.kids if not (forced >> kid & 1 and component[kid] != mine)]
-        for kid in tuple(kids):
-            if any(other != kid and sets[other] >> kid & 1 for other in kids):
-                kids.remove(kid)
-        if len(kids) == len(a.kids):
-            return a
-        return Alternative(a.cost, tuple(kids), _mask(kids), a.origin)
-
-    def _drop_underivable(self) -> None:
-        """Remove alternatives that read a class which has none."""
+    def _drop_readers(self, lost: set[int]) -> None:
+        """Remove the alternatives that read a class which has lost its last one, until no class loses more."""
         rows = self.alternatives
-        empty = {c for c, alts in enumerate(rows) if not alts}
-        fresh = empty
-        while fresh:
-            lost = set()
+        while lost:
+            more = set()
             for c, alts in enumerate(rows):
-                if alts and any(not fresh.isdisjoint(a.kids) for a in alts):
-                    rows[c] = [a for a in alts if fresh.isdisjoint(a.kids)]
+                if alts and any(not lost.isdisjoint(a.kids) for a in alts):
+                    rows[c] = [a for a in alts if lost.isdisjoint(a.kids)]
                     if not rows[c]:
-                        lost.add(c)
-            fresh = lost
+                        more.add(c)
+            lost = more
 
     def _inline(self) -> None:
         """Multiply a class that one other class alone reads into its reader, where that adds no alternatives."""
         rows = self.alternatives
+        lost: set[int] = set()
         reads: list[dict[int, int]] = [{} for _ in rows]  # class -> reader -> number of its alternatives that read
         for c, alts in enumerate(rows):
-            _count_reads(reads, c, alts)
+            for a in alts:
+                for kid in a.kids:
+                    reads[kid][c] = reads[kid].get(c, 0) + 1
         for q, inner in enumerate(rows):
             if not inner or self.forced >> q & 1 or len(reads[q]) != 1:
                 continue
@@ -186,18 +179,29 @@ class _Reduction:
                 _count_reads(reads, c, products)
             _count_reads(reads, q, rows[q], -1)
             rows[c], rows[q] = merged, []
+            if not merged:
+                lost.add(c)
+        self._drop_readers(lost)
 
-    def _compact(self) -> None:
-        """Renumber the classes that a forced class might need, and forget the others: short masks are fast masks."""
+    def _forget(self) -> None:
+        """Drop the alternatives of the classes that no forced class might need."""
         rows = self.alternatives
-        seen: set[int] = set()
+        seen = [False] * len(rows)
         todo = list(bits(self.forced))
+        for c in todo:
+            seen[c] = True
         while todo:
-            c = todo.pop()
-            if c not in seen:
-                seen.add(c)
-                todo.extend([kid for a in rows[c] for kid in a.kids])
-        keep = sorted(seen)
+            for a in rows[todo.pop()]:
+                for kid in a.kids:
+                    if not seen[kid]:
+                        seen[kid] = True
+                        todo.append(kid)
+        self.alternatives = [alts if needed else [] for alts, needed in zip(rows, seen, strict=True)]
+
+    def compact(self) -> None:
+        """Renumber the classes that matter, so that masks are short, and make the masks."""
+        rows = self.alternatives
+        keep = [c for c, alts in enumerate(rows) if alts or self.forced >> c & 1]
         self.classes = [self.classes[c] for c in keep]
         number = {c: k for k, c in enumerate(keep)}
         self.forced = _mask([number[c] for c in bits(self.forced)])
@@ -211,7 +215,8 @@ class _Reduction:
 
     def result(self) -> Smaller:
         """The table of what is left, its classes in the order of the table it was made from."""
-        ranked = sorted(range(len(self.classes)), key=self.classes.__getitem__)
+        left = [c for c, alts in enumerate(self.alternatives) if alts]
+        ranked = sorted(left, key=self.classes.__getitem__)
         number = {c: k for k, c in enumerate(ranked)}
         rows = [(number[c], a) for c in ranked for a in self.alternatives[c]]
         owner = [c for c, _ in rows]
@@ -250,6 +255,32 @@ def _mask(kids: Sequence[int]) -> int:
     return mask
 
 
+class _Implied:
+    """Children that are needed anyhow.
+
+    A forced child of another component can go, as no cycle leads through that edge. A child that is mandatory for a
+    sibling can go, as every cycle through it is also one through the sibling.
+    """
+
+    def __init__(self, sets: list[int], forced: frozenset[int], component: list[int]) -> None:
+        self.sets, self.forced, self.component = sets, forced, component
+
+    def left_out(self, c: int, a: Alternative) -> Alternative:
+        """The alternative of class ``c`` without such children."""
+        sets, forced, component = self.sets, self.forced, self.component
+        mine = component[c]
+        kids = [kid for kid in a.kids if kid not in forced or component[kid] == mine]
+        if len(kids) > 1:
+            for kid in tuple(kids):
+                for other in kids:
+                    if other != kid and sets[other] >> kid & 1:
+                        kids.remove(kid)
+                        break
+        if len(kids) == len(a.kids):
+            return a
+        return Alternative(a.cost, tuple(kids), _mask(kids), a.origin)
+
+
 class _Bounds:
     """Tells which alternatives cannot stand in a choice within the limit.
 
@@ -258,27 +289,29 @@ class _Bounds:
     """
 
     def __init__(self, rows: list[list[Alternative]], sets: list[int], forced: int, limit: float) -> None:
-        self.active = limit < inf
-        if not self.active:
-            return
-        self.forced = forced
+        self.outside = ~forced
         self.low = [min([a.cost for a in alts], default=inf) for alts in rows]
-        floor = sum(self.low[c] for c in bits(forced))
-        self.slack = (limit - floor) * (1.0 + 1e-9) + 1e-9 * abs(limit)
-        self.load = [self._price(s & ~forced) if alts else inf for s, alts in zip(sets, rows, strict=True)]
+        self.required = frozenset(bits(forced))
+        self.slack, self.load = inf, [0.0] * len(rows)
+        if limit < inf:
+            floor = sum([self.low[c] for c in self.required])
+            self.slack = (limit - floor) * (1.0 + 1e-9) + 1e-9 * abs(limit)
+            self.load = [self._price(s) if alts else inf for s, alts in zip(sets, rows, strict=True)]
 
     def _price(self, mask: int) -> float:
-        low = self.low
-        return sum([low[c] for c in bits(mask)])
+        """Cheapest prices of what a set of classes adds to the forced ones."""
+        low, price = self.low, 0.0
+        for c in bits(mask & self.outside):
+            price += low[c]
+        return price
 
-    def too_dear(self, c: int, a: Alternative, closure: int) -> bool:
-        """Would the alternative push any choice over the limit?"""
-        if not self.active:
-            return False
-        own = a.cost - (self.low[c] if self.forced >> c & 1 else 0.0)
-        if own > self.slack:
-            return True
-        loads = self.load  # their sum counts common classes twice, so it only tells when not to look closer
-        if own + sum([loads[kid] for kid in a.kids]) <= self.slack:
-            return False
-        return own + self._price(closure & ~self.forced) > self.slack
+    def allowance(self, c: int) -> float:
+        """What an alternative of a class may cost with all that it needs beyond the forced classes."""
+        return self.slack + self.low[c] if c in self.required else self.slack
+
+    def too_dear(self, cost: float, closure: int, allowance: float) -> bool:
+        """Would an alternative with this closure push any choice over the limit?
+
+        To be asked if the loads of the children add up to more: these count common classes twice.
+        """
+        return cost + self._price(closure) > allowance
