@@ -67,8 +67,6 @@ SPELLINGS: list[tuple[str, Callable[..., Any]]] = [
     ("other labels: 0", lambda x, y: -jnp.einsum("bn,bn->b", hot(y), logp(x))),
     ("other labels: the loss of no class", lambda x, y: jax.nn.logsumexp(x, -1) - (hot(y) * x).sum(-1)),
 ]
-MULTIPLIED = {8, 9, 11, 12}
-"""Spellings that multiply a score of minus infinity by zero."""
 
 
 @pytest.mark.alike
@@ -79,8 +77,8 @@ def test_labels_are_recognised_and_run_alike_whatever_they_are(number: int) -> N
     (found,) = found_in(graph)
     assert found.label == f"cross_entropy_labels ({said})"
     assert found.root == graph.outputs[0]
-    assert found.overflows == (number in MULTIPLIED)
-    (lowering,) = found.lowerings("cpu", Numerics.FINITE)
+    assert not found.overflows
+    (lowering,) = found.lowerings("cpu", Numerics.REASSOCIATE)
     have = jax.jit(lower_graph(replaced(graph, [(found, lowering)])))([X, LABELS])[0]
     np.testing.assert_allclose(have, function(X, jnp.asarray(LABELS)), rtol=2e-5, atol=2e-6)
 
