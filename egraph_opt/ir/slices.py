@@ -147,30 +147,31 @@ def slice_of_reshape(text: str, old: Shape, new: Shape) -> tuple[str, Shape] | N
     """Slice of a reshape's operand and the shape it is then given; None where the slice is no range of the operand.
 
     Dimensions are matched in the smallest groups of equal sizes. In a group of one operand dimension that is split, the
-    slice may cut the first part; in one that is merged, it must keep whole rows. Sizes of zero tell no groups apart.
+    slice may cut the first part; in one that is merged, it must keep whole rows. Sizes of one are passed over. Sizes of
+    zero tell no groups apart.
     """
     if 0 in old:
         return None
     ranges = parse_slice(text)
-    found: list[Range] = []
+    found = [Range(0, n) for n in old]
     for before, after in _groups(old, new):
-        cut = [ranges[i] for i in after]
-        if all(r.is_all(new[i]) for r, i in zip(cut, after, strict=True)):
-            found += [Range(0, old[i]) for i in before]
+        if all(ranges[i].is_all(new[i]) for i in after):
             continue
+        if len(before) > 1 or len(after) > 1:
+            if not all(ranges[i].is_all(1) for i in after if new[i] == 1):
+                return None
+            before, after = [i for i in before if old[i] != 1], [i for i in after if new[i] != 1]
         if len(before) == len(after) == 1:
-            found.append(cut[0])
+            found[before[0]] = ranges[after[0]]
             continue
-        rows = math.prod(new[i] for i in after[1:])
-        whole_rows = all(r.is_all(new[i]) for r, i in zip(cut[1:], after[1:], strict=True))
-        if not before or not after or not whole_rows or cut[0].stride != 1:
+        first, *others = after
+        if not before or not all(ranges[i].is_all(new[i]) for i in others) or ranges[first].stride != 1:
             return None
-        low, high = cut[0].start * rows, cut[0].limit * rows
-        inner = math.prod(old[i] for i in before[1:])
-        if inner == 0 or low % inner or high % inner:
+        rows, inner = math.prod(new[i] for i in others), math.prod(old[i] for i in before[1:])
+        low, high = ranges[first].start * rows, ranges[first].limit * rows
+        if low % inner or high % inner:
             return None
-        found.append(Range(low // inner, high // inner))
-        found += [Range(0, old[i]) for i in before[1:]]
+        found[before[0]] = Range(low // inner, high // inner)
     return slice_text(found), tuple(r.length for r in ranges)
 
 

@@ -13,8 +13,8 @@ from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ir.sources import Sources
 from egraph_opt.ops import Trait, get_op
-from egraph_opt.reads.plans import Plan, plan
-from egraph_opt.reads.region import Read, Region, is_whole, joined, shape_of, whole, within
+from egraph_opt.reads.plans import plan
+from egraph_opt.reads.region import Plan, Read, Region, is_whole, joined, shape_of, whole, within
 from egraph_opt.reads.updates import UPDATE, update_plan
 
 READERS = frozenset({"slice", "dynamic_slice_in_dim", "take", "split", "concatenate", "pad"})

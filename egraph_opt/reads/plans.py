@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from egraph_opt.ir import Node, Spec, TensorType
 from egraph_opt.ir.emit import Emitter
@@ -12,25 +11,10 @@ from egraph_opt.ir.graph import Attrs
 from egraph_opt.ir.slices import Range, parse_slice, slice_of_reshape, slice_text
 from egraph_opt.ir.spec import canonical
 from egraph_opt.ops import Trait, get_op
-from egraph_opt.reads.region import Part, Read, Region, dense, is_whole, last, ranges, shape_of, whole
+from egraph_opt.reads.region import Make, Part, Plan, Read, Region, dense, is_whole, last, ranges, shape_of, whole
+from egraph_opt.reads.windows import convolution, shifted_convolution, windows
 
 Types = Sequence[TensorType]
-Make = Callable[[Emitter, Sequence[int]], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How a region of a node is computed.
-
-    Args:
-        region: that is computed; it holds what was asked for.
-        needs: of each operand, the region that is read; None where it is not read at all.
-        make: appends the node, given the operands that are read.
-    """
-
-    region: Region
-    needs: tuple[Region | None, ...]
-    make: Make
 
 
 def plan(node: Node, types: Types, region: Region) -> Plan | None:
@@ -263,43 +247,6 @@ def _gather(node: Node, types: Types, region: Region) -> Plan | None:
     return Plan(computed, (whole(types[0].shape), indices), _again(node, computed))
 
 
-def _convolution(node: Node, types: Types, region: Region) -> Plan | None:
-    """Images, channels of the result and places: what a place of the result takes is a window of the operand."""
-    plain = ranges(region)
-    attrs = node.kwargs
-    numbers = attrs["dimension_numbers"]
-    grouped = attrs["feature_group_count"] != 1 or attrs["batch_group_count"] != 1
-    if plain is None or grouped or any(d != 1 for d in attrs["lhs_dilation"]):
-        return None
-    image, kernel = types[0].shape, types[1].shape
-    taken = [dense(part, n) for part, n in zip(plain, node.type.shape, strict=True)]
-    left: list[Range] = [Range(0, n) for n in image]
-    right: list[Range] = [Range(0, n) for n in kernel]
-    left[numbers.lhs_spec[0]] = taken[numbers.out_spec[0]]
-    right[numbers.rhs_spec[0]] = taken[numbers.out_spec[1]]
-    padding = []
-    for k, (stride, dilation, (low, _)) in enumerate(
-        zip(attrs["window_strides"], attrs["rhs_dilation"], attrs["padding"], strict=True)
-    ):
-        axis, window = numbers.lhs_spec[2 + k], kernel[numbers.rhs_spec[2 + k]]
-        part = taken[numbers.out_spec[2 + k]]
-        begin = part.start * stride - low
-        end = (part.limit - 1) * stride + (window - 1) * dilation + 1 - low
-        inside = Range(max(begin, 0), min(end, image[axis]))
-        if inside.start >= inside.limit:
-            return None
-        left[axis] = inside
-        padding.append((inside.start - begin, end - inside.limit))
-    computed = tuple(taken)
-    changed = tuple((key, tuple(padding) if key == "padding" else value) for key, value in node.attrs)
-    kind = node.type.with_shape(shape_of(computed))
-
-    def make(emitter: Emitter, operands: Sequence[int]) -> int:
-        return emitter.add(node.op, operands, changed, kind, node.sources)
-
-    return Plan(computed, (tuple(left), tuple(right)), make)
-
-
 def _solve(node: Node, types: Types, region: Region) -> Plan | None:
     """Right-hand sides that nobody reads the solutions of."""
     if not node.attr("left_side") or types[1].rank < 2 or types[1].shape != node.type.shape:
@@ -354,9 +301,11 @@ _PLANS: dict[str, Callable[[Node, Types, Region], Plan | None]] = {
     "dynamic_slice_in_dim": _read,
     "take": _read,
     "gather": _gather,
-    "conv_general_dilated": _convolution,
+    "conv_general_dilated": convolution,
+    "shifted_conv": shifted_convolution,
     "triangular_solve": _solve,
     "band_part": _band,
+    **dict.fromkeys(("reduce_window_sum", "reduce_window_max", "reduce_window_min", "shifted_window"), windows),
     **dict.fromkeys(("solve", "lu_solve", "tridiagonal_system"), _system),
     **dict.fromkeys(("cholesky", "lu_factors", "lu_permutation"), _factors),
     **dict.fromkeys(("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or"), _reduction),

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Regions of tensors: for each dimension a range of places, or places that are known when the program runs."""
+"""Regions of tensors: for each dimension a range of places, or places that an index names; and how one is computed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from egraph_opt.ir import Node
@@ -36,6 +37,22 @@ class Read(NamedTuple):
 
 Part = Range | Read
 Region = tuple[Part, ...]
+Make = Callable[[Emitter, Sequence[int]], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a region of a node is computed.
+
+    Args:
+        region: that is computed; it holds what was asked for.
+        needs: of each operand, the region that is read; None where it is not read at all.
+        make: appends the node, given the operands that are read.
+    """
+
+    region: Region
+    needs: tuple[Region | None, ...]
+    make: Make
 
 
 def whole(shape: Sequence[int]) -> Region:

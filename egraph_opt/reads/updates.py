@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from egraph_opt.ir import Graph
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.slices import Range
-from egraph_opt.reads.plans import Plan
-from egraph_opt.reads.region import Region, dense, last, ranges, shape_of
+from egraph_opt.reads.region import Plan, Region, dense, last, ranges, shape_of
 
 UPDATE = "dynamic_update_slice"
 
