@@ -160,6 +160,12 @@ PROGRAMS = (
     (lambda A, B, x: jnp.linalg.norm(assume(A, "orthogonal") @ x) ** 2, 2 * N + 1),
     (lambda A, B, x: assume(A, "symmetric") @ x + A.T @ x, 2 * N * N + N),
     (lambda A, B, x: jax.vmap(lambda r: assume(A, "orthogonal").T @ (A @ r))(B), 0),
+    (lambda A, B, x: jnp.tril(jnp.ones((N, N))) @ x, N),
+    (lambda A, B, x: A @ jnp.triu(jnp.ones((N, N)), 1), N * N),
+    (lambda A, B, x: (jnp.arange(N)[:, None] > jnp.arange(N)).astype("float32").T @ A, N * N),
+    (lambda A, B, x: jnp.einsum("ij,bi->bj", jnp.where(jnp.arange(N)[:, None] >= jnp.arange(N), 1.0, 0.0), A), N * N),
+    (lambda A, B, x: (lambda K: K.T @ K)(jnp.einsum("ir,jr->ijr", A, B).reshape(-1, N)), 4 * N**3 + N * N),
+    (lambda A, B, x: jnp.einsum("ab,cd->acbd", A, B).reshape(N * N, N * N) @ jnp.tile(x, N), 4 * N**3),
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from egraph_opt.capture.fold import Value
 from egraph_opt.capture.scope import Scope
+from egraph_opt.ir.types import is_numeric
 from egraph_opt.ops.declared import ASSUME
 
 
@@ -39,10 +40,33 @@ def with_band(scope: Scope, selected: int, operands: Sequence[int]) -> int:
         return selected
     node = scope.emitter.nodes[selected]
     if node.op == "select_n" and bool((kept == _band(mask.shape, low, high)).all()):
-        taken = node.operands[2 if zero[0] else 1]
+        taken = _whole(scope, node.operands[2 if zero[0] else 1], type_.shape)
         if scope.type(taken) == type_:
             return scope.add("band_part", [taken], [("lower", low), ("upper", high)], type_)
     return scope.add(ASSUME, [selected], [("facts", (f"banded:{low},{high}",))], type_)
+
+
+def written_triangle(scope: Scope, x: int, dtype: str) -> int | None:
+    """A mask of a triangle, converted to numbers: the triangle of a matrix of ones."""
+    type_ = scope.type(x)
+    if type_.dtype != "bool" or type_.rank != 2 or not is_numeric(dtype) or not scope.folder.is_free(x):
+        return None
+    mask = scope.folder.value(x)
+    if mask is None:
+        return None
+    low, high = bandwidths(np.asarray(mask))
+    triangle = (low >= type_.shape[0] - 1) != (high >= type_.shape[1] - 1)
+    if not triangle or not bool((mask == _band(mask.shape, low, high)).all()):
+        return None
+    ones = _whole(scope, scope.emitter.constant(1, dtype), type_.shape)
+    return scope.add("band_part", [ones], [("lower", low), ("upper", high)], scope.type(ones))
+
+
+def _whole(scope: Scope, x: int, shape: tuple[int, ...]) -> int:
+    """One is written out as a matrix of ones; other values as they are."""
+    if scope.type(x).shape or len(shape) != 2 or scope.emitter.scalar_value(x) != 1:
+        return x
+    return scope.emitter.broadcast(x, "", shape, scope.sources)
 
 
 def _band(shape: Sequence[int], low: int, high: int) -> Value:

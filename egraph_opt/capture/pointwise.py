@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from egraph_opt.capture import masks
-from egraph_opt.capture.bands import with_band
+from egraph_opt.capture.bands import with_band, written_triangle
 from egraph_opt.capture.products import spread
 from egraph_opt.capture.scope import Handler, Scope, is_placed, squeeze, tensor_type
 from egraph_opt.ir.attrs import DType
@@ -54,6 +54,9 @@ def convert(scope: Scope, x: int, dtype: str) -> int:
     diagonal = masks.written_diagonal(scope, x, dtype)
     if diagonal is not None:
         return diagonal
+    triangle = written_triangle(scope, x, dtype)
+    if triangle is not None:
+        return triangle
     attrs = (("new_dtype", DType(dtype)),)
     return scope.emitter.elementwise(
         "convert_element_type", [x], attrs, type.__class__(type.shape, dtype), scope.sources

@@ -36,6 +36,14 @@ CROSSED = 165.0
 """The same for an element of a kernel whose last dimensions are not its input and output channels [flop]."""
 
 
+CUMULATIVE = frozenset({"cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"})
+"""Ops that XLA runs on CPUs by halves: as many passes as the length of the axis has binary digits."""
+
+
+PASS = (14.0, 1.5e5)
+"""Arithmetic in whose time such a pass does one element, and in which it starts [flop]."""
+
+
 class Kind(enum.Enum):
     """How XLA runs a node."""
 
@@ -135,10 +143,13 @@ def work(node: Node, operand_types: Sequence[TensorType]) -> Work:
 
 
 def _grain(node: Node, operand_types: Sequence[TensorType], flops: float) -> float:
-    """Share of its usual speed that a convolution reaches on CPUs.
+    """Share of its usual speed that a convolution or a cumulative operation reaches on CPUs.
 
-    Grouped ones with few channels a group run element by element; channels are made last, and kernels turned.
+    Grouped convolutions with few channels a group run element by element; channels are made last, and kernels turned.
     """
+    if node.op in CUMULATIVE and flops:
+        passes = max(1, node.types[0].shape[node.attr("axis")] - 1).bit_length()
+        return min(1.0, flops / (passes * (PASS[0] * flops + PASS[1])))
     if node.op != "conv_general_dilated":
         return 1.0
     numbers = node.attr("dimension_numbers")

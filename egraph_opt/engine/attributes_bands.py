@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attribute functions about bands of matrices: who reads no more than a band, systems of three diagonals."""
+"""Attribute functions about bands of matrices: who reads no more than a band, systems of three diagonals, triangles of ones."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from egraph_opt.engine.attributes_solves import GENERAL, kind_of
 from egraph_opt.engine.words import attribute_text
 from egraph_opt.ir.attrs import parse_attrs
 from egraph_opt.ir.reshapes import Shape, parse_shape
-from egraph_opt.ir.spec import Spec
+from egraph_opt.ir.slices import Range, slice_text
+from egraph_opt.ir.spec import Spec, canonical
 
-_S = "String"
+_S, _I = "String", "i64"
 
 
 def _band(part: str) -> tuple[int, int]:
@@ -76,7 +77,45 @@ def _three(band: str, attrs: str) -> Result:
     return attribute_text((("transposed", transposed),))
 
 
+def _cumulated(text: str, position: int, part: str, shape: str) -> Result:
+    """The cumulative sum that a product with a triangle of ones is, its edge on a diagonal or away from the zeros."""
+    spec, (n, columns) = Spec.parse(text), parse_shape(shape)[-2:]
+    word, other = spec.inputs[position], spec.inputs[1 - position]
+    lower, upper = _band(part)
+    if len(word) != 2 or n != columns or word[0] == word[1] or n == 0:
+        return None
+    below = lower >= n - 1
+    if not (below or upper >= n - 1):
+        return None
+    summed = [c for c in word if c in other and c not in spec.output]
+    kept = [c for c in word if c in spec.output and c not in other]
+    if len(summed) != 1 or len(kept) != 1 or set(spec.output) != set(other) - set(summed) | set(kept):
+        return None
+    edge = upper if below else lower
+    if edge > 0 or n + edge <= 0 or len(set(other)) < len(other):
+        return None
+    axis, reverse = other.index(summed[0]), (summed[0] == word[1]) != below
+    sizes = {**spec.sizes, kept[0]: n}
+    out = canonical([other.replace(summed[0], kept[0])], spec.output, sizes, spec.scale)
+    attributes = attribute_text((("axis", axis), ("reverse", reverse)))
+    if edge == 0:
+        return {"attributes": attributes, "out": out}
+    whole = [Range(0, spec.sizes[c]) for c in other]
+    whole[axis] = Range(-edge, n) if reverse else Range(0, n + edge)
+    around = [(0, 0, 0)] * len(other)
+    around[axis] = (0, -edge, 0) if reverse else (-edge, 0, 0)
+    config = attribute_text((("padding_config", tuple(around)),))
+    return {"shifted": attributes, "shifted-out": out, "slice": slice_text(whole), "config": config}
+
+
 ship(
+    AttributeFunction(
+        "cumulated",
+        (_S, _I, _S, _S),
+        ("attributes", "out", "shifted", "shifted-out", "slice", "config"),
+        _cumulated,
+        "cumulative sum that a product with a triangle of ones is",
+    ),
     AttributeFunction(
         "holds-triangle", (_S, _S, _S), (), _holds_triangle, "a band of a matrix holds the triangle that a solve reads"
     ),

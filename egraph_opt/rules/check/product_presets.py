@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from egraph_opt.engine.facts import SHAPE
 from egraph_opt.engine.sexpr import Expr, Form
+from egraph_opt.engine.words import attribute_text
 from egraph_opt.ir.reshapes import shape_text
 from egraph_opt.ir.spec import LETTERS, canonical
 from egraph_opt.rules.check.premises import Premises, is_variable
@@ -140,6 +141,28 @@ def _outer(profile: Profile, arguments: Sequence[Expr], premises: Premises) -> d
     return found
 
 
+def _triangle(profile: Profile, arguments: Sequence[Expr], premises: Premises) -> dict[str, str]:
+    """A product with a triangle of ones, whose edge mostly lies where the rule wants it."""
+    word = _Word(profile)
+    row, rest = word.new(1, least=2), word.new(profile.rng.choice((0, 1, 1, 2)))
+    column = word.new(1)
+    n = word.sizes[column] = word.sizes[row]
+    summed, kept = (row, column) if profile.chance(0.5) else (column, row)
+    words = [row + column, word.mixed(rest + summed)]
+    text, position, part, _ = map(str, arguments)
+    shifted = any(str(call[0]).startswith("cumulated.shifted") for _, call in premises.equations)
+    edge = -profile.rng.randrange(1, n) if shifted else 0
+    far = n - profile.rng.choice((1, 1, 1, 2))
+    lower, upper = (far, edge) if profile.chance(0.5) else (edge, far)
+    found = {
+        text: canonical(words if position == "0" else words[::-1], word.mixed(rest + kept), word.sizes),
+        part: attribute_text((("lower", lower), ("upper", upper))),
+    }
+    for given in premises.definitions.values():
+        found |= {str(t[1]): f"->ab;{n},{n}" for top in given for t in _terms(top) if t[0] == "Einsum1"}
+    return found
+
+
 def _terms(term: Expr) -> Iterator[Form]:
     """A term and all within it."""
     if isinstance(term, Form) and term:
@@ -152,4 +175,5 @@ _DRAWN: tuple[tuple[frozenset[str], Callable[..., dict[str, str]]], ...] = (
     (frozenset({"one-hot-read", "one-hot-added", "one-hot-sum"}), _one_hot),
     (frozenset({"low-rank", "rank-one", "low-rank-determinant", "rank-one-determinant"}), _low_rank),
     (frozenset({"is-outer"}), _outer),
+    (frozenset({"cumulated"}), _triangle),
 )
