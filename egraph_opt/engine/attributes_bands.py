@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Attribute functions about bands of matrices: who reads no more than a band, systems of three diagonals, triangles of ones."""
+"""Attribute functions about bands of matrices: who reads no more than one, three diagonals, triangles of ones."""
 
 from __future__ import annotations
 
