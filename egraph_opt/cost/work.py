@@ -149,7 +149,7 @@ def _grain(node: Node, operand_types: Sequence[TensorType], flops: float) -> flo
     """
     if node.op in CUMULATIVE and flops:
         passes = max(1, node.types[0].shape[node.attr("axis")] - 1).bit_length()
-        return min(1.0, flops / (passes * (PASS[0] * flops + PASS[1])))
+        return float(min(1.0, flops / (passes * (PASS[0] * flops + PASS[1]))))
     if node.op != "conv_general_dilated":
         return 1.0
     numbers = node.attr("dimension_numbers")
