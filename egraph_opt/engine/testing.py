@@ -158,7 +158,7 @@ def einsum(spec: str, *operands: Any) -> Any:
     parsed = Spec.parse(spec)
     letters = "".join(dict.fromkeys(parsed.output))
     held = "".join(c for c in letters if c not in parsed.broadcast)
-    core = np.einsum(f"{','.join(parsed.inputs)}->{held}", *operands)
+    core = contracted(parsed.inputs, held, *operands)
     places = [1 if c in parsed.broadcast else parsed.sizes[c] for c in letters]
     result = np.broadcast_to(core.reshape(places), [parsed.sizes[c] for c in letters])
     if letters != parsed.output:
@@ -169,6 +169,32 @@ def einsum(spec: str, *operands: Any) -> Any:
         return np.negative(result)  # as it is lowered; a complex product makes other zeros
     with np.errstate(all="ignore"):
         return result if parsed.scale == 1 else (result * parsed.scale).astype(result.dtype)
+
+
+def contracted(inputs: Sequence[str], output: str, *operands: Any) -> Any:
+    """A product summed over the letters that the result lacks; what is not summed is multiplied and no more.
+
+    numpy adds every product to a zero, in which the sign of a zero is lost.
+    """
+    if len(operands) < 2 or not set("".join(inputs)) <= set(output):
+        return np.einsum(f"{','.join(inputs)}->{output}", *operands)
+    aligned = []
+    for word, value in zip(inputs, operands, strict=True):
+        own = [c for c in output if c in word]
+        straight = np.einsum(f"{word}->{''.join(own)}", value)
+        sizes = iter(straight.shape)
+        aligned.append(straight.reshape([next(sizes) if c in own else 1 for c in output]))
+    return _product(*aligned)
+
+
+def _product(x: Any, y: Any) -> Any:
+    """Elementwise; of complex numbers without fused operations, in which the order of the factors shows."""
+    if np.result_type(x, y).kind != "c":
+        return x * y
+    real = x.real * y.real - x.imag * y.imag
+    found = np.empty(real.shape, np.result_type(x, y))
+    found.real, found.imag = real, x.real * y.imag + x.imag * y.real
+    return found
 
 
 class _Evaluation:

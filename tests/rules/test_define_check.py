@@ -13,6 +13,7 @@ import pytest
 
 import egraph_opt
 from egraph_opt.cli import main
+from egraph_opt.rules.check.run import check_rule
 
 TRUE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
     "associative": (lambda a, b, c: (a @ b) @ c, lambda a, b, c: a @ (b @ c), {}),
@@ -58,6 +59,11 @@ TRUE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] =
         lambda a, b: jnp.linalg.solve(a, b),
         {"shapes": ["n n", "n k"], "numerics": "finite"},
     ),
+    "sum of squares over n - 1": (
+        lambda x: jnp.sum(x * x) / (x.shape[0] - 1),
+        lambda x, n: jnp.sum(x * x) * n,
+        {"shapes": "n", "where": {"n": lambda x: 1 / (x.shape[0] - 1)}, "numerics": "finite"},
+    ),
 }
 
 FALSE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
@@ -81,6 +87,17 @@ FALSE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] 
         lambda m, x: jnp.where(m, jnp.exp(-x), 0.0),
         {"shapes": "n", "dtypes": {"m": "bool"}, "numerics": "finite"},
     ),
+    "last of the largest": (
+        lambda x: x.shape[0] - 1 - jnp.argmax(x[::-1]),
+        lambda x: jnp.argmax(x),
+        {"shapes": "n", "numerics": "exact", "dtypes": ["float32"]},
+    ),
+    "squares of segments": (
+        lambda x, i: jax.ops.segment_sum(x * x, i, 4),
+        lambda x, i: jax.ops.segment_sum(x, i, 4) ** 2,
+        {"shapes": "n", "dtypes": {"i": "int32"}},
+    ),
+    "scaled sum": (lambda x: jnp.sum(x * 2.5), lambda x: 2.5 * jnp.sum(x), {"shapes": "n", "numerics": "exact"}),
     "not exact": (lambda a, b, c: (a + b) + c, lambda a, b, c: a + (b + c), {"numerics": "exact"}),
 }
 
@@ -109,6 +126,13 @@ def test_true(case: Any) -> None:
 def test_false(case: Any) -> None:
     verdicts = rule(case).check()
     assert any(not verdict.passed and verdict.counterexample is not None for verdict in verdicts), verdicts
+
+
+def test_constants_are_of_the_types_of_what_they_meet() -> None:
+    """A remainder compares with a constant that is a truth value; there are many spellings of it."""
+    made = rule((lambda x: jnp.mod(x + 3.0, 3.0), lambda x: x, {"shapes": "n"}))
+    assert "False" in made.text
+    assert check_rule(made.rules[0]).counterexample is not None
 
 
 def test_a_checked_rule_is_let_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ class Style(enum.Enum):
     RING = "small whole numbers: sums of products are exact"
     WHOLE = "whole numbers with many ties and zeros"
     PLAIN = "about one, of both signs, some of them zero or equal"
-    WIDE = "magnitudes from 1e-5 to 1e4; of float16, which ends at 65504, from 0.01 to 10"
+    WIDE = "magnitudes from 1e-5 to 1e4, or all of them large; of float16, which ends at 65504, smaller ones"
     POSITIVE = "between 0 and 1, and a little above"
     SPECIAL = "NaN, infinities, signed zeros, subnormal and extreme numbers among plain ones"
 
@@ -76,7 +76,7 @@ def _real(random: np.random.Generator, shape: tuple[int, ...], style: Style, dty
     elif style is Style.WHOLE:
         value = random.integers(-2, 3, shape) * random.choice((1.0, 1.0, 0.5))
     elif style is Style.WIDE:
-        low, high = (-2, 1) if dtype == np.float16 else (-5, 4)
+        low, high = random.choice(((-2, 1), (0.5, 2)) if dtype == np.float16 else ((-5, 4), (-5, 4), (1.5, 3.5)))
         value = random.choice((-1.0, 1.0), shape) * 10.0 ** random.uniform(low, high, shape)
     elif style is Style.POSITIVE:
         value = random.uniform(0, 1.2, shape)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a node computes, as IEEE arithmetic defines it, to judge rules by: in numpy, nothing fused, nothing flushed.
 
-Three readings: as it is; with sums that do not depend on their order (``BITS``: the order inside a contraction is the
-compiler's, so it must not count); and in extended precision (``WIDE``: to tell rounding from error). What numpy lacks
-runs as it is lowered.
+Readings: as it is; with sums that do not depend on their order (``BITS``: the order inside a contraction is the
+compiler's, so it must not count); and in extended precision, to tell rounding from error (``WIDE``, ``REAL``,
+``MOVED``). What numpy lacks runs as it is lowered.
 """
 
 from __future__ import annotations
@@ -11,22 +11,24 @@ from __future__ import annotations
 import enum
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Any
 
 import jax
 import numpy as np
 
-from egraph_opt.engine.testing import einsum
+from egraph_opt.engine.testing import contracted, einsum
 from egraph_opt.errors import EgraphOptError
 from egraph_opt.ir import Node, Spec
 from egraph_opt.ir.attrs import thaw
 from egraph_opt.ir.types import is_complex, is_floating
 from egraph_opt.ops import Trait, get_op
 from egraph_opt.rules.check.arithmetic import FUNCTIONS, Array
+from egraph_opt.rules.check.judge import rounding
 
 _LANES = 64
+_EXTENDED = ("input", "constant", "einsum", "add", "convert_element_type", "reduce_precision")
 
 
 class Reading(enum.Enum):
@@ -35,6 +37,18 @@ class Reading(enum.Enum):
     PLAIN = "in the element types of the program"
     BITS = "the same, sums rounded once"
     WIDE = "in extended precision; conversions to a narrower type still round"
+    REAL = "in extended precision, where nothing rounds but what becomes an integer"
+    MOVED = "the same, with numbers that are no short binary fractions moved by what rounding moves them"
+
+    @property
+    def extended(self) -> bool:
+        """Whether arithmetic is done in extended precision."""
+        return self in (Reading.WIDE, Reading.REAL, Reading.MOVED)
+
+    @property
+    def real(self) -> bool:
+        """Whether conversions between floats do not round."""
+        return self in (Reading.REAL, Reading.MOVED)
 
 
 class EvaluationError(EgraphOptError):
@@ -43,7 +57,7 @@ class EvaluationError(EgraphOptError):
 
 def numpy_dtype(dtype: str, reading: Reading) -> np.dtype[Any]:
     """Element type in which values of a program's element type are held."""
-    if reading is Reading.WIDE:
+    if reading.extended:
         if is_floating(dtype):
             return np.dtype(np.longdouble)
         if is_complex(dtype):
@@ -75,12 +89,21 @@ def evaluate(node: Node, operands: Sequence[Array], reading: Reading = Reading.P
         return result if result.dtype == held else result.astype(held)
 
 
+def left_rounding(ops: Iterable[str]) -> float:
+    """Relative rounding that is left in extended readings: of what numpy lacks, that of double precision."""
+    double = any(op not in FUNCTIONS and op not in _EXTENDED for op in ops)
+    return float(np.finfo(np.float64 if double else np.longdouble).eps)
+
+
 def _value(node: Node, operands: Sequence[Array], reading: Reading) -> Any:
     dtype = node.type.dtype
     if node.op == "constant":
-        return np.asarray(thaw(node.attr("value")), np.dtype(dtype))
+        value = np.asarray(thaw(node.attr("value")), np.dtype(dtype))
+        return _moved(value) if reading is Reading.MOVED and value.dtype.kind in "fcV" else value
     if node.op == "convert_element_type":
         return _convert(operands[0], dtype, reading)
+    if node.op == "reduce_precision" and reading.real:
+        return operands[0]
     if node.op in FUNCTIONS or node.op in ("einsum", "add"):
         # Narrow floats are computed in float32 and rounded, operation by operation.
         wide = [v.astype(np.float32) if v.dtype.kind in "V" or v.dtype == np.float16 else v for v in operands]
@@ -93,6 +116,10 @@ def _value(node: Node, operands: Sequence[Array], reading: Reading) -> Any:
 def _numpy(node: Node, operands: Sequence[Array], reading: Reading) -> Any:
     if node.op == "einsum":
         spec = node.attr("spec")
+        if reading is Reading.MOVED and operands[0].dtype.kind in "fc":
+            factor = _moved(np.asarray(Spec.parse(spec).scale, np.dtype(node.type.dtype)))
+            plain = Spec.parse(spec)
+            return einsum(str(Spec(plain.inputs, plain.output, plain.sizes)), *operands) * factor
         if reading is Reading.BITS and operands[0].dtype.kind in "fc" and Spec.parse(spec).summed:
             return _ordered_einsum(spec, operands)
         return _integer_einsum(spec, operands) if operands[0].dtype.kind in "iu" else einsum(spec, *operands)
@@ -110,6 +137,13 @@ def spread(node: Node, operands: Sequence[Array]) -> Sequence[Array]:
     return [np.broadcast_to(v, node.type.shape) if v.shape != node.type.shape else v for v in operands]
 
 
+def _moved(value: Array) -> Array:
+    """Numbers in extended precision, moved by a rounding of their type unless they are short binary fractions."""
+    wide = value.astype(np.clongdouble if value.dtype.kind == "c" else np.longdouble)
+    short = (wide.real * 1024 % 1 == 0) & (wide.imag * 1024 % 1 == 0)
+    return np.where(short, wide, wide * (1 + np.longdouble(rounding(str(value.dtype)))))
+
+
 def _ordered_einsum(text: str, operands: Sequence[Array]) -> Array:
     """An einsum whose sums are exact and rounded once, so that no order of summation shows."""
     spec = Spec.parse(text)
@@ -117,7 +151,7 @@ def _ordered_einsum(text: str, operands: Sequence[Array]) -> Array:
     inner = "".join(dict.fromkeys("".join(spec.inputs)))
     rest = "".join(c for c in inner if c not in held)
     sizes = spec.sizes
-    products = np.asarray(np.einsum(f"{','.join(spec.inputs)}->{held + rest}", *operands))
+    products = np.asarray(contracted(spec.inputs, held + rest, *operands))
     flat = products.reshape(math.prod(sizes[c] for c in held), math.prod(sizes[c] for c in rest))
     parts = (flat.real, flat.imag) if flat.dtype.kind == "c" else (flat,)
     sums = [np.array([_sum(row) for row in part.tolist()], np.float64) for part in parts]
@@ -180,8 +214,8 @@ def _convert(x: Array, dtype: str, reading: Reading) -> Any:
         return _to_integer(x.real if x.dtype.kind == "c" else x.astype(np.longdouble), target)
     if x.dtype.kind == "c" and not is_complex(dtype):
         x = x.real
-    if reading is Reading.WIDE and dtype in ("float64", "complex128"):
-        return x
+    if reading.extended and (reading.real or dtype in ("float64", "complex128")) and target.kind in "fcV":
+        return x.astype(np.clongdouble if is_complex(dtype) else np.longdouble)
     return x.astype(np.float32).astype(target) if target.kind == "V" and x.dtype.itemsize > 4 else x.astype(target)
 
 
@@ -196,7 +230,7 @@ def _to_integer(x: Array, target: np.dtype[Any]) -> Array:
 def _lowered(node: Node, operands: Sequence[Array], reading: Reading) -> Any:
     """What the operation's own lowering gives; elementwise ones in full lanes, so that places do not matter."""
     op = get_op(node.op)
-    if reading is Reading.WIDE:
+    if reading.extended:
         operands = [_narrowed(v) for v in operands]
     with jax.enable_x64(True):
         if Trait.ELEMENTWISE not in op.traits:

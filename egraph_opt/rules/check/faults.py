@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +23,12 @@ from egraph_opt.rules.check.cases import Place
 from egraph_opt.rules.check.draws import Array, Style
 from egraph_opt.rules.check.evaluate import EvaluationError, Reading
 from egraph_opt.rules.check.instances import Instance, leaves
-from egraph_opt.rules.check.judge import differ, differ_exactly, same_bits
+from egraph_opt.rules.check.judge import ROUNDINGS, Wide, differ, differ_exactly, moved_by, same_bits
 from egraph_opt.rules.check.premises import constructors
 from egraph_opt.rules.check.trial import Candidate, Outcome, candidates
 from egraph_opt.rules.check.valuation import Valuation, magnitude
+
+Pair = tuple[Array, Array]
 
 POLYNOMIAL = frozenset(
     {
@@ -88,7 +90,7 @@ def _compare(valuation: Valuation, rule: Rule, candidate: Candidate) -> str:
     if problem:
         return problem
 
-    def both(reading: Reading) -> tuple[Array, Array] | None:
+    def both(reading: Reading) -> Pair | None:
         got = valuation.node(*other, reading) if other is not None else valuation.made(made, reading) if made else None
         want = valuation.node(*origin, reading) if c in valuation.members else valuation.of(c, reading)
         return (want, got) if want is not None and got is not None else None
@@ -108,16 +110,35 @@ def _compare(valuation: Valuation, rule: Rule, candidate: Candidate) -> str:
     ring = valuation.cases[origin[0]].style is Style.RING and is_polynomial(rule)
     if ring and (want.dtype.kind in "iub" or not _rounds(valuation.specs(origin[0], made))):
         return _described(want, got, differ_exactly(want, got), "in exact arithmetic")
+    return _described(want, got, _beyond_rounding(valuation, rule, candidate, (want, got), both), "beyond rounding")
+
+
+def _beyond_rounding(
+    valuation: Valuation, rule: Rule, candidate: Candidate, pair: Pair, both: Callable[[Reading], Pair | None]
+) -> Array:
+    """Where a candidate is not the original, as far as rounding goes and as the rule's class has it."""
+    origin, made, (want, got) = candidate.origin, candidate.made, pair
     type_ = _type(valuation, candidate)
     assert type_ is not None
+
+    def again(converted: bool) -> Wide | None:
+        reading = Reading.WIDE if converted else Reading.REAL
+        found = both(reading)
+        if found is None:
+            return None
+        left = ROUNDINGS * valuation.left_over(origin[0], made, want.shape, reading)
+        moved = None if converted else both(Reading.MOVED)
+        return Wide(*found, left + (moved_by(found, moved) if moved is not None else 0))
+
     scale = max(magnitude(want), magnitude(got), *map(valuation.scale, made.children if made else ()))
-    wrong = differ(want, got, type_.dtype, scale, rule.numerics, lambda: both(Reading.WIDE))
+    narrow = valuation.narrow and valuation.cases[origin[0]].style is not Style.WIDE
+    wrong = differ(want, got, type_.dtype, scale, rule.numerics, again, narrow)
     if rule.numerics is Numerics.FINITE:
         places = valuation.finite_places(*origin)
         wrong = wrong & (places if places.shape == wrong.shape else bool(places.all()))
         valuation.judged |= bool(places.any())
         valuation.left_out |= not places.all()
-    return _described(want, got, wrong, "beyond rounding")
+    return wrong
 
 
 def _type(valuation: Valuation, candidate: Candidate) -> TensorType | None:

@@ -34,6 +34,7 @@ from egraph_opt.rules.check.choices import (
     results,
 )
 from egraph_opt.rules.check.conditions import Conditions
+from egraph_opt.rules.check.decided import is_decided, shape_under
 from egraph_opt.rules.check.instances import Instance
 from egraph_opt.rules.check.premises import Premises, is_term, is_variable
 from egraph_opt.rules.check.presets import preset
@@ -103,15 +104,40 @@ class Maker:
         """
         made = self._instance
         roots = list(self._premises.roots)
+        decided = is_decided(self._premises, self._conditions, self._profile)
         for name in roots:
             if name not in made.tensors:
-                self._term(name, Want())
+                self._upwards(name) if decided else self._term(name, Want())
         for name in (*self._premises.frozen, *(x for pair in self._premises.open_sums for x in pair)):
             if name not in made.tensors:
                 self._term(name, Want())
         made.roots = [made.tensors[name] for name in roots]
         self._conditions.final()
         return made
+
+    # Terms of which nothing is left to choose.
+
+    def _upwards(self, term: Expr) -> int:
+        """The node of a term, its operands first."""
+        made = self._instance
+        if isinstance(term, str):
+            if term in made.tensors:
+                return made.tensors[term]
+            definitions = self._premises.definitions.get(term)
+            want = self._conditions.hinted(term, Want())
+            shape = want.shape if want.shape is not None else shape_under(term, self._premises, self._conditions)
+            leaf = Want(shape, want.dtype or self._profile.main)
+            number = self._upwards(definitions[0]) if definitions else self._leaf(leaf, summand=term in self._summands)
+            made.tensors[term] = number
+            self._fits(number, want)
+            self._conditions.note_types(term)
+            return number
+        word = words()[str(term[0])]
+        self.steps += 1
+        text = self._conditions.text(term[1]) if word.constructor.has_text else ""
+        return self._node(
+            str(term[0]), text or "", [self._upwards(p) for p in term[2 if word.constructor.has_text else 1 :]]
+        )
 
     # Terms.
 
@@ -302,11 +328,11 @@ class Maker:
         return (op.name == "add" or Trait.ELEMENTWISE in op.traits) and any(map(self._is_fixed, part[1:]))
 
     def _node(self, name: str, text: str, operands: Sequence[int]) -> int:
-        type_ = result_type(name, text, [self._instance.nodes[n].type for n in operands])
-        if type_ is None:
-            raise MisfitError(f"{name} of such operands is ill-typed")
         key = (name, text, tuple(operands))
         if key not in self._known:
+            type_ = result_type(name, text, [self._instance.nodes[n].type for n in operands])
+            if type_ is None:
+                raise MisfitError(f"{name} of such operands is ill-typed")
             self._known[key] = self._append(make_node(name, text, operands, (type_,)))
         return self._known[key]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from egraph_opt.engine.facts import BAND, DTYPE, FROZEN, IS, NAMES, OPEN_SUM, SH
 from egraph_opt.engine.rule import Rule
 from egraph_opt.engine.sexpr import Expr, Form, heads
 from egraph_opt.engine.words import words
+from egraph_opt.ops import Trait, get_op
 from egraph_opt.rules.check.asked import Asked, is_literal, unquote
 
 TYPE_FACTS = (SHAPE, DTYPE)
@@ -35,6 +37,9 @@ class Premises:
         same: pairs of texts that must agree.
         structure: facts that a tensor must have, by variable.
         bands: ``(wanted, variable)``: bandwidths of a tensor.
+        read: texts and plain tensor variables that the roots read; None where a variable is defined twice or by itself.
+        under: of a plain variable, the spec of an einsum and the operand of it that has the variable's shape.
+        named: element types in the attributes of terms, as of conversions and of indices.
     """
 
     definitions: dict[str, list[Form]] = field(default_factory=lambda: defaultdict(list))
@@ -50,6 +55,9 @@ class Premises:
     same: list[tuple[str, str]] = field(default_factory=list)
     structure: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     bands: list[tuple[Expr, str]] = field(default_factory=list)
+    read: tuple[list[Expr], list[str]] | None = None
+    under: dict[str, tuple[Expr, int]] = field(default_factory=dict)
+    named: list[str] = field(default_factory=list)
 
     def letters_of(self, text: str) -> str | None:
         """Letters that a condition wants of a spec variable, if it names them."""
@@ -98,6 +106,52 @@ def _index(found: Premises) -> None:
         found.asked.append(Asked(result, call))
         if isinstance(result, str) and call[0] != "letters":
             found.computing[result].append(found.asked[-1])
+    walk = _Walk(found)
+    if all(walk.visit(name) for name in found.roots):
+        found.read = list(walk.texts), list(walk.plain)
+    attributes = " ".join(unquote(str(text)) for text in walk.texts if is_literal(text))
+    found.named = re.findall(r"dtype\('(\w+)'\)", attributes)
+
+
+class _Walk:
+    """Collects what terms read."""
+
+    def __init__(self, found: Premises) -> None:
+        self._found = found
+        self._above: list[str] = []
+        self.texts: dict[Expr, None] = {}
+        self.plain: dict[str, None] = {}
+
+    def visit(self, part: Expr, place: tuple[Expr, int] | None = None) -> bool:
+        """Whether each variable below is plain or is defined once; ``place``: whose operand has its shape."""
+        if isinstance(part, str):
+            return self._variable(part, place)
+        if part[0] not in words():
+            return False
+        word = words()[str(part[0])]
+        held = 2 if word.constructor.has_text else 1
+        self.texts.update(dict.fromkeys(part[1:held]))
+        same = word.op == "add" or Trait.ELEMENTWISE in get_op(word.op).traits
+        visited = [
+            self.visit(operand, (part[1], i) if word.op == "einsum" else place if same else None)
+            for i, operand in enumerate(part[held:])
+        ]
+        return all(visited)
+
+    def _variable(self, name: str, place: tuple[Expr, int] | None) -> bool:
+        definitions = self._found.definitions.get(name, [])
+        if not definitions:
+            self.plain[name] = None
+            if place is not None:
+                self._found.under.setdefault(name, place)
+            return name not in self._found.structure
+        if len(definitions) > 1 or name in self._above:
+            return False
+        self._above.append(name)
+        try:
+            return self.visit(definitions[0], place)
+        finally:
+            self._above.pop()
 
 
 def _equation(found: Premises, left: Expr, right: Expr, number: int) -> None:

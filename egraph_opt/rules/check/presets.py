@@ -21,6 +21,9 @@ from egraph_opt.rules.check.block_presets import PRESETS
 from egraph_opt.rules.check.premises import Premises, is_variable
 from egraph_opt.rules.check.profile import DTYPES, Profile
 
+LATE = 0.5
+"""Chance that a sum is left to the einsum around the one that could do it."""
+
 _NEST = re.compile(r"nest\d+")
 _NAME = re.compile(r"[A-Za-z]\w*")
 
@@ -41,7 +44,7 @@ def preset(premises: Premises, profile: Profile) -> dict[str, str]:
     shapes = [(unquote(str(call[1])), str(call[2])) for call in calls if call[0] == "bind-shape"]
     if not nests and not shapes:
         numbers = [call for call in calls if call[0] == "is-number"]
-        return _constants(numbers, Binding({}), {}, profile, ())
+        return _constants(numbers, Binding({}), {}, profile, premises.named)
     texts = [*(part for text, _ in nests for part in Nest.parse(text).sizes.values()), *(dims for dims, _ in shapes)]
     binding = Binding({name: profile.size() for text in texts for name in _NAME.findall(text)})
     found: dict[str, str] = {}
@@ -53,7 +56,7 @@ def preset(premises: Premises, profile: Profile) -> dict[str, str]:
         if None not in sizes:
             found[variable] = ",".join(map(str, sizes)) or "scalar"
     fixed = [unquote(str(wanted)) for fact, wanted, _ in premises.types if fact == DTYPE and is_literal(wanted)]
-    found.update(_constants(calls, binding, found, profile, fixed))
+    found.update(_constants(calls, binding, found, profile, [*fixed, *premises.named]))
     return found
 
 
@@ -73,33 +76,50 @@ def nest_specs(text: str, binding: Binding, profile: Profile) -> list[str] | Non
     output = nest.output
     if nest.any_order:
         output = "".join(profile.rng.sample(output, len(output)))
-    found: list[str] = []
-    _visit(nest.tree, words, output, scale, sizes, found)
-    return found
+    count = _products(nest.tree)
+    return _Specs(profile, words, sizes, scale, profile.rng.randrange(count) if count else 0).write(nest.tree, output)
 
 
-def _visit(
-    tree: Tree,
-    words: Sequence[str],
-    needed: str,
-    scale: Scale,
-    sizes: Mapping[str, int],
-    found: list[str],
-    top: bool = True,
-) -> str:
-    """Letters of a subtree's result; ``needed`` is the result itself at the top, what is still read below."""
-    if isinstance(tree, int):
-        return words[tree]
-    place = len(found)
-    found.append("")
-    inputs = []
-    for i, child in enumerate(tree):
-        others = "".join(_letters(other, words) for j, other in enumerate(tree) if j != i)
-        inputs.append(_visit(child, words, needed + others, 1, sizes, found, False))
-    held = "".join(dict.fromkeys("".join(inputs)))
-    output = needed if top else "".join(c for c in held if c in needed)
-    found[place] = canonical(inputs, output, sizes, scale)
-    return output
+class _Specs:
+    """Writes the specs of a nest in reading order; where its factor stands and how soon it sums is left to chance.
+
+    Args:
+        profile: random choices.
+        words: letters of the leaves.
+        sizes: of the letters.
+        scale: factor of the nest.
+        bearer: number of the einsum that has the factor.
+    """
+
+    def __init__(
+        self, profile: Profile, words: Sequence[str], sizes: Mapping[str, int], scale: Scale, bearer: int
+    ) -> None:
+        self._profile, self._words, self._sizes, self._scale = profile, words, sizes, scale
+        self._bearer, self._found = bearer, list[str]()
+
+    def write(self, tree: Tree, output: str) -> list[str]:
+        """The specs."""
+        self._visit(tree, output, top=True)
+        return self._found
+
+    def _visit(self, tree: Tree, needed: str, top: bool = False) -> str:
+        """Letters of a subtree's result; ``needed`` is the result itself at the top, what is still read below."""
+        if isinstance(tree, int):
+            return self._words[tree]
+        place = len(self._found)
+        self._found.append("")
+        inputs = []
+        for i, child in enumerate(tree):
+            others = "".join(_letters(other, self._words) for j, other in enumerate(tree) if j != i)
+            inputs.append(self._visit(child, needed + others))
+        held = "".join(dict.fromkeys("".join(inputs)))
+        output = needed if top else "".join(c for c in held if c in needed or self._profile.chance(LATE))
+        self._found[place] = canonical(inputs, output, self._sizes, self._scale if place == self._bearer else 1)
+        return output
+
+
+def _products(tree: Tree) -> int:
+    return 0 if isinstance(tree, int) else 1 + sum(map(_products, tree))
 
 
 def _letters(tree: Tree, words: Sequence[str]) -> str:
@@ -109,7 +129,7 @@ def _letters(tree: Tree, words: Sequence[str]) -> str:
 def _constants(
     calls: Sequence[Form], binding: Binding, found: Mapping[str, str], profile: Profile, fixed: Sequence[str]
 ) -> dict[str, str]:
-    """Element type and scalar constants; these may be of the type of a variable whose type is ``fixed``."""
+    """Element type and scalar constants; these may be of other types that are ``fixed`` somewhere."""
     made: dict[str, str] = {}
     dtype = ""
     for call in calls:
@@ -118,7 +138,8 @@ def _constants(
             dtype = profile.rng.choice(words) if words else ""
             made.update({str(call[1]): dtype} if dtype else {})
     for call in calls:
-        kind = profile.rng.choice((dtype or profile.main, *fixed))
+        truth = call[0] == "is-number" and unquote(str(call[2])) in ("True", "False")
+        kind = "bool" if truth else profile.rng.choice((dtype or profile.main, *fixed))
         if call[0] == "is-number" and is_variable(call[1]):
             value = FUNCTIONS["number"].call(kind, unquote(str(call[2])))
         elif call[0] == "is-value" and is_variable(call[1]):

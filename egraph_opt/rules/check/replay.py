@@ -15,9 +15,10 @@ from egraph_opt.ir import Graph
 from egraph_opt.ir.numerics import Numerics
 from egraph_opt.ops import get_op
 from egraph_opt.rules.check.draws import Array
-from egraph_opt.rules.check.evaluate import EvaluationError, Reading, evaluate, numpy_dtype
+from egraph_opt.rules.check.evaluate import EvaluationError, Reading, evaluate, left_rounding, numpy_dtype
 from egraph_opt.rules.check.expression import value_text, written
-from egraph_opt.rules.check.judge import differ, same_bits
+from egraph_opt.rules.check.judge import ROUNDINGS, Wide, differ, moved_by, same_bits
+from egraph_opt.rules.check.valuation import largest
 
 
 def graph_text(graph: Graph) -> str:
@@ -38,6 +39,15 @@ def run(graph: Graph, inputs: Sequence[Array], reading: Reading) -> Array:
     Raises:
         EvaluationError: the graph is ill-typed, or an operation refuses its operands.
     """
+    return _values(graph, inputs, reading)[graph.outputs[0]]
+
+
+def _values(graph: Graph, inputs: Sequence[Array], reading: Reading) -> list[Array]:
+    """Values of all nodes.
+
+    Raises:
+        EvaluationError: the graph is ill-typed, or an operation refuses its operands.
+    """
     values: list[Array] = []
     for node in graph.nodes:
         if node.op == "input":
@@ -52,7 +62,20 @@ def run(graph: Graph, inputs: Sequence[Array], reading: Reading) -> Array:
         if found[0].strong() != node.type:
             raise EvaluationError(f"ill-typed: {node.op} gives {found[0]}, not {node.type}")
         values.append(evaluate(node, [values[q] for q in node.operands], reading))
-    return values[graph.outputs[0]]
+    return values
+
+
+def _again(first: Graph, second: Graph, inputs: Sequence[Array], converted: bool) -> Wide:
+    """Both sides in extended precision, and what rounding is left in them."""
+    reading = Reading.WIDE if converted else Reading.REAL
+    before, after = (_values(graph, inputs, reading) for graph in (first, second))
+    want, got = before[first.outputs[0]], after[second.outputs[0]]
+    ops = (node.op for graph in (first, second) for node in graph.nodes)
+    left = ROUNDINGS * left_rounding(ops) * largest([*before, *after], want.shape)
+    if not converted:
+        moved = run(first, inputs, Reading.MOVED), run(second, inputs, Reading.MOVED)
+        left = left + moved_by((want, got), moved)
+    return Wide(want, got, left)
 
 
 def replay(rule: str, before: str, after: str | None, inputs: Sequence[Array], numerics: str, problem: str) -> int:
@@ -96,9 +119,11 @@ def _replay(rule: str, before: str, after: str | None, inputs: Sequence[Array], 
         wrong = ~same_bits(want, got)
     else:
         size = max(float(np.max(np.abs(v.astype(np.complex128)), initial=0.0)) for v in (want, got))
+        nodes = (*first.nodes, *second.nodes)
+        narrow = not any(node.type.dtype in ("float64", "complex128") for node in nodes)
         wrong = differ(
             want, got, first.output_types[0].dtype, size, contract,
-            lambda: (run(first, inputs, Reading.WIDE), run(second, inputs, Reading.WIDE)),
+            lambda converted: _again(first, second, inputs, converted), narrow,
         )  # fmt: skip
     say("they differ\n" if wrong.any() else "they agree\n")
     return int(bool(wrong.any()))

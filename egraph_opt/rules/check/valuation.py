@@ -15,12 +15,12 @@ import numpy as np
 from egraph_opt.engine.decode import as_node
 from egraph_opt.engine.encode import Encoder
 from egraph_opt.engine.snapshot import ENode, Snapshot
-from egraph_opt.engine.words import ADD, CONSTANT, EINSUM, head
+from egraph_opt.engine.words import ADD, CONSTANT, EINSUM, head, words
 from egraph_opt.ir import TensorType
 from egraph_opt.rules.check.cases import Case, node_values
 from egraph_opt.rules.check.choices import result_type
 from egraph_opt.rules.check.draws import Array
-from egraph_opt.rules.check.evaluate import Reading, evaluate
+from egraph_opt.rules.check.evaluate import Reading, evaluate, left_rounding
 
 
 class Valuation:
@@ -33,6 +33,8 @@ class Valuation:
         self.encoder = encoder
         # Whether anything was compared, and whether anything was left out because the original is not finite there.
         self.judged = self.left_out = False
+        wide = ("float64", "complex128")
+        self.narrow = not any(node.type.dtype in wide for case in cases for node in case.instance.nodes)
         self._class_of = {member: c for c, found in members.items() for member in found}
         self._classes: dict[tuple[int, Reading], Array | None] = {}
         self._types: dict[int, TensorType | None] = {}
@@ -142,11 +144,24 @@ class Valuation:
     def specs(self, case: int, made: ENode | None) -> list[str]:
         """Specs of all einsums of a case and of what was made there."""
         found = [n.attr("spec") for n in self.cases[case].instance.nodes if n.op == "einsum"]
+        return found + [e.text for e in self._made_there(made) if e.constructor in EINSUM.values()]
+
+    def left_over(self, case: int, made: ENode | None, shape: Sequence[int], reading: Reading) -> Array:
+        """Rounding that is left of each element in an extended reading of a case and of what was made there."""
+        nodes = self.cases[case].instance.nodes
+        below = self._made_there(made)
+        ops = [node.op for node in nodes] + [words()[e.constructor].op for e in below if e.constructor in words()]
+        values = [self.node(case, n, reading) for n in range(len(nodes))]
+        values += [v for e in below[1:] if (v := self.made(e, reading)) is not None]
+        return left_rounding(ops) * largest(values, shape)
+
+    def _made_there(self, made: ENode | None) -> list[ENode]:
+        """What was made, and what it is made of down to original nodes."""
+        found: list[ENode] = []
         stack = [made] if made else []
         while stack:
             enode = stack.pop()
-            if enode.constructor in EINSUM.values():
-                found.append(enode.text)
+            found.append(enode)
             stack += [d for q in enode.children if q not in self.members and (d := self._definition.get(q))]
         return found
 
@@ -191,6 +206,19 @@ class Valuation:
 def plain(value: Array) -> Array:
     """Values of a type that numpy cannot compute with, in one that it can."""
     return value.astype(np.float32) if value.dtype.kind == "V" else value
+
+
+def largest(values: Sequence[Array], shape: Sequence[int]) -> Array:
+    """Largest finite magnitude beside each element; values of another shape stand beside every element."""
+    found = np.zeros(shape, np.longdouble)
+    for value in values:
+        if value.dtype.kind in "fc" and value.shape == found.shape:
+            with np.errstate(all="ignore"):
+                size = np.abs(value)
+            found = np.maximum(found, np.where(np.isfinite(size), size, 0))
+        else:
+            found = np.maximum(found, magnitude(value))
+    return found
 
 
 def magnitude(value: Array) -> float:

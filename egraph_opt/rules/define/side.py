@@ -11,7 +11,7 @@ from egraph_opt.errors import RuleError
 from egraph_opt.ir import Graph, Node
 from egraph_opt.ir.attrs import format_attr
 from egraph_opt.ops import Trait, get_op
-from egraph_opt.rules.define.sizes import Sizes
+from egraph_opt.rules.define.sizes import ALLOWED, SMALL, Sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,9 @@ class Side:
         """
         found = self.sizes.expression(a, b)
         if found is None:
-            raise RuleError(f"a size of {a} where the sizes are {dict(self.sizes.at())} is no simple expression")
+            sizes = ", ".join(f"{n}={size}" for n, size in self.sizes.at().items())
+            allowed = f"a product, a sum or a difference of sizes, or one with 1 to {SMALL}, as in n*k, n+1, 2*n"
+            raise RuleError(f"a size of {a} where {sizes} is no simple expression; want {allowed}")
         return found
 
     def factor(self, a: float, b: float) -> str:
@@ -80,7 +82,8 @@ class Side:
         """
         found = self.sizes.factor(a, b)
         if found is None:
-            raise RuleError(f"a factor of {a:.6g} where the sizes are {dict(self.sizes.at())} is no simple expression")
+            sizes = ", ".join(f"{n}={size}" for n, size in self.sizes.at().items())
+            raise RuleError(f"a factor of {a:.6g} where {sizes} is no simple expression; want {ALLOWED}")
         return found
 
     def number(self, n: int) -> tuple[str, bool]:

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 from egraph_opt.ir.bindings import Binding
 from egraph_opt.ir.nests import TOLERANCE
@@ -22,6 +23,12 @@ SECOND = (67, 43, 59, 47, 89, 53, 71, 83, 61, 79)
 
 SMALL = 4
 """Largest number that is added to a size or multiplied with it in an expression."""
+
+MAX_DENOMINATOR = 24
+"""Of a fraction that a number is taken for, if rounding alone is between them."""
+
+ALLOWED = "a number times or over sizes, as in 1/n, 2/(n*k), 1/(n-1)"
+"""What factors may be, in the words of messages."""
 
 _NUMBER = re.compile(r"(?<![\w.'])-?\d+(?![\w.'])")
 
@@ -44,16 +51,19 @@ class Sizes:
         return next((text for text in self._candidates() if first.value(text) == a and second.value(text) == b), None)
 
     def factor(self, a: float, b: float) -> str | None:
-        """The same for a factor of an einsum: a number times or over a product of sizes."""
+        """The same for a factor of an einsum: a number times or over sizes, as in ``1/n``, ``2/(n*k)``, ``1/(n-1)``."""
         if a == b:
             return repr(a)
-        first, second = self.at(), self.at(True)
-        for count in (1, 2, 3):
-            for names in itertools.combinations(self.names, count):
-                p, q = (math.prod(table[n] for n in names) for table in (first, second))
-                for text, x, y in ((f"*{'*'.join(names)}", a / p, b / q), (f"/({'*'.join(names)})", a * p, b * q)):
-                    if math.isclose(x, y, rel_tol=TOLERANCE):
-                        return f"{float(f'{x:.6g}')!r}{text}"
+        first, second = Binding(self.at()), Binding(self.at(True))
+        products = ("*".join(names) for count in (1, 2, 3) for names in itertools.combinations(self.names, count))
+        for text in itertools.chain(products, self._candidates()):
+            p, q = first.value(text), second.value(text)
+            if not p or not q:
+                continue
+            inside = text if text.replace("*", "").isidentifier() else f"({text})"
+            for written, x, y in ((f"*{inside}", a / p, b / q), (f"/({text})", a * p, b * q)):
+                if math.isclose(x, y, rel_tol=TOLERANCE):
+                    return f"{_plain(x)!r}{written}"
         return None
 
     def text(self, a: str, b: str) -> str | None:
@@ -79,6 +89,12 @@ class Sizes:
             yield f"{number}*{name}"
         for names in itertools.permutations(self.names, 2):
             yield "-".join(names)
+
+
+def _plain(number: float) -> float:
+    """A number without what rounding to a narrow type did to it."""
+    simple = float(Fraction(number).limit_denominator(MAX_DENOMINATOR))
+    return simple if math.isclose(simple, number, rel_tol=TOLERANCE) else float(f"{number:.9g}")
 
 
 def fresh_names(count: int, taken: Sequence[str] = ()) -> list[str]:
