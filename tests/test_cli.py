@@ -149,6 +149,14 @@ class TestOtherCommands:
         assert "flop" in out
         assert "test_cli.py" in out
 
+    def test_explain_why_not(self, model, capsys):
+        assert main(["explain", str(model), *QUICK, "--why-not", "no-rule", "--why-not", str(model)]) == 0
+        first, second = (line for line in capsys.readouterr().out.splitlines() if not line.startswith("  "))
+        assert first == "no-rule: no-such-rule, no rule has this name"
+        assert second.startswith((f"{model}: dearer, ", f"{model}: winner, "))
+        assert main(["explain", str(model), *QUICK, "--why-not", "none.onnx"]) == 2
+        assert capsys.readouterr().err.startswith("egraph-opt: none.onnx: there is no such file")
+
     def test_rules(self, capsys):
         assert main(["rules", "list"]) == 0
         assert "reassociate" in capsys.readouterr().out

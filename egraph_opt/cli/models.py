@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 from egraph_opt.capture import capture
 from egraph_opt.cli.interrupts import INTERRUPTS
@@ -104,12 +106,26 @@ def inspect(options: argparse.Namespace) -> int:
     return 0
 
 
+def _question(options: argparse.Namespace, text: str) -> str | LoadedModel:
+    """A name, or the model that a path names."""
+    path = Path(text)
+    return load_model(options, path) if path.suffix.lower() in SUFFIXES else text
+
+
 def explain(options: argparse.Namespace) -> int:
     """Optimise a model and print what changed and why."""
     if options.json is not None:
         check_writable("--json", options.json)
-    explanation = plan_model(options)[0].explain()
-    say(explanation)
+    questions = [(text, _question(options, text)) for text in options.why_not]
+    result = plan_model(options)[0]
+    explanation = result.explain()
+    for text, question in questions:
+        try:
+            say(replace(result.why_not(question), question=text))
+        except ArgumentError as error:
+            raise ArgumentError(f"--why-not {text}: {str(error).removeprefix('why_not: ')}") from None
+    if not questions:
+        say(explanation)
     if options.json is not None:
         write_atomically(options.json, explanation.to_json().encode())
         say(f"wrote {options.json}")

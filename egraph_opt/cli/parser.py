@@ -89,6 +89,13 @@ def parser() -> argparse.ArgumentParser:
     one = commands.add_parser("explain", parents=[model, shapes, search], help="what is changed and why")
     one.add_argument("--json", type=Path, metavar="F.json", help="write the certificate")
     one.add_argument("--check", action="store_true", help="replay the certificate")
+    one.add_argument(
+        "--why-not",
+        action="append",
+        default=[],
+        metavar="WHAT",
+        help="why a rule, a kernel or another model file of the same arguments is not what was chosen",
+    )
     one.set_defaults(run=models.explain)
     one = commands.add_parser("rules", help="list, check or suggest rules; stats MODEL: what each does")
     rules.add_actions(one.add_subparsers(required=True, metavar="ACTION"), shapes, search)

@@ -214,7 +214,8 @@ class Matcher:
             if isinstance(side, str) and side.startswith("?") and side not in bindings and other is not None:
                 return ({**bindings, side: other} if fact[0] == "=" else None), "unbound"
         if None in sides:
-            return None, "undefined"
+            asks_bands = any(isinstance(side, Form) and side[0] == BAND for side in fact[1:])
+            return None, "no bandwidths of it are known" if asks_bands else "undefined"
         if (sides[0] == sides[1]) == (fact[0] == "="):
             return bindings, ""
         computed = [v for v, side in zip(sides, fact[1:], strict=True) if isinstance(side, Form)]

@@ -22,7 +22,7 @@ VERDICTS: Mapping[str, str] = {
     "facts": "the rule states facts for other rules and makes no e-nodes",
     "other-rule": "what the rule makes was there already: `other` made it",
     "budget": "the search ended before the rule could do its part: `value` says which limit was met",
-    "not-found": "an equal program that the rules did not reach: `missing` lists what the e-graph lacks",
+    "not-found": "an equal program, no dearer, that the rules did not reach: `missing` lists what the e-graph lacks",
     "not-equal": "another function: `value` is the largest difference",
 }
 """What ``WhyNot.verdict`` may be."""

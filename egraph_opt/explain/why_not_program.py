@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why a program of one's own is not what was chosen: not equal, not found, dearer, or it is the one."""
+"""Why a program of one's own is not what was chosen: not equal, dearer, not found, or it is the one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -53,11 +54,15 @@ def why_not_program(result: Result, question: Graph | Callable[..., Any]) -> Why
         present = tuple(_line(program, n) for n in inner if places[n] in before)
         missing = tuple(_line(program, n) for n in inner if places[n] not in before)
         stopped = result.report.stop_reason
-        reason = (
-            f"equal on sampled inputs, but no rules lead there (the search ended: {stopped}): the e-graph has"
-            f" {len(present)} of its {len(inner)} nodes"
+        # What no rule reaches has a price all the same: where it is dearer, nothing was missed.
+        answer = compare(replay, name, "", program, chosen)
+        if answer.verdict != "dearer":
+            answer = replace(answer, verdict="not-found", value=stopped)
+        where = (
+            f"; equal on sampled inputs: no rule that numerics={result.report.numerics!r} admits leads there (the search"
+            f" ended: {stopped}), and the e-graph has {len(present)} of its {len(inner)} nodes"
         )
-        return WhyNot(name, "not-found", reason, present=present[:LISTED], missing=missing[:LISTED], value=stopped)
+        return replace(answer, reason=answer.reason + where, present=present[:LISTED], missing=missing[:LISTED])
     finally:
         replay.close()
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -212,16 +213,36 @@ class TestPrograms:
         assert answer.term.seconds is None
         assert "kflop" in str(answer)
 
-    def test_an_equal_one_that_no_rule_reaches(self) -> None:
+    def test_a_dearer_one_that_no_rule_reaches(self) -> None:
         def mine(a: Any, b: Any, x: Any) -> Any:
             return a @ (b @ x) + jnp.cosh(a @ x) * jnp.tanh(a @ x) / jnp.cosh(a @ x)
 
         answer = plan(chain, rules=None).why_not(mine)
-        assert answer.verdict == "not-found"
+        assert answer.verdict == "dearer"
         assert answer.question == "mine"
+        assert answer.term is not None
         assert any(text.startswith("tanh") for text in answer.present)
         assert any(text.startswith("cosh") for text in answer.missing)
         assert not any(text.startswith("tanh") for text in answer.missing)
+
+    @pytest.mark.parametrize("sizes", [(4, 64, 64, 64), (64, 64, 64, 4)], ids=["left", "right"])
+    def test_the_dearer_grouping(self, sizes: tuple[int, int, int, int]) -> None:
+        """The search keeps to cheap groupings, so the other one is not even in the e-graph."""
+        m, k, n, p = sizes
+        types = [jax.ShapeDtypeStruct(s, "float32") for s in ((m, k), (k, n), (n, p))]
+        best, other = (lambda a, b, c: (a @ b) @ c, lambda a, b, c: a @ (b @ c))[:: 1 if m < p else -1]
+        answer = egraph_opt.optimize(best, measure=False).plan(*types).why_not(other)
+        assert answer.verdict == "dearer"
+        assert answer.term is not None
+        assert answer.term.flops == 2 * 64**3
+
+    def test_a_cheaper_one_that_no_rule_reaches(self) -> None:
+        found = egraph_opt.optimize(lambda a, b: jnp.sum(a @ b), measure=False, rules=RuleSet(())).plan(A, A)
+        answer = found.why_not(lambda a, b: jnp.sum(a, 0) @ jnp.sum(b, 1))
+        assert answer.verdict == "not-found"
+        assert answer.costs is not None
+        assert answer.costs[0] < answer.costs[1]
+        assert "no rule that numerics='reassociate' admits" in answer.reason
 
     def test_another_function(self) -> None:
         answer = plan(chain).why_not(lambda a, b, x: a @ (b @ x) + jnp.tanh(x))
