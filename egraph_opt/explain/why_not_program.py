@@ -59,8 +59,8 @@ def why_not_program(result: Result, question: Graph | Callable[..., Any]) -> Why
         if answer.verdict != "dearer":
             answer = replace(answer, verdict="not-found", value=stopped)
         where = (
-            f"; equal on sampled inputs: no rule that numerics={result.report.numerics!r} admits leads there (the search"
-            f" ended: {stopped}), and the e-graph has {len(present)} of its {len(inner)} nodes"
+            f"; equal on sampled inputs: no rule that numerics={result.report.numerics!r} admits leads there (the"
+            f" search ended: {stopped}), and the e-graph has {len(present)} of its {len(inner)} nodes"
         )
         return replace(answer, reason=answer.reason + where, present=present[:LISTED], missing=missing[:LISTED])
     finally:
