@@ -13,7 +13,7 @@ from egraph_opt.engine import RuleSet
 from egraph_opt.engine.rule import Source
 from egraph_opt.errors import ArgumentError, RuleError
 from egraph_opt.ir.numerics import Numerics
-from egraph_opt.rules.admission import refuse_unchecked
+from egraph_opt.rules.admission import refuse_faulty, refuse_unchecked
 from egraph_opt.rules.packs import source_of
 
 Measure = Literal["auto"] | bool
@@ -106,8 +106,10 @@ def make_options(**given: Any) -> Options:
 
 
 def _admitted(rules: RuleSet | None, unchecked: bool) -> RuleSet | None:
-    if rules is not None and not unchecked:
-        refuse_unchecked(rules)
+    if rules is not None:
+        refuse_faulty(rules)
+        if not unchecked:
+            refuse_unchecked(rules)
     return rules
 
 

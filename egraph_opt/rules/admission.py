@@ -21,6 +21,7 @@ from egraph_opt.engine.compile import call_in
 from egraph_opt.engine.rule import Rule, RuleSet
 from egraph_opt.errors import EgraphOptError, RuleError
 from egraph_opt.frontends import write_atomically
+from egraph_opt.rules.lint.body import engine_faults
 
 _SHIPPED = ("egraph_opt.engine", "egraph_opt.ir")
 """Where functions live that the version of the package stands for."""
@@ -89,6 +90,18 @@ def unchecked(rules: Iterable[Rule]) -> list[Rule]:
         return []
     known = set(_known(cache_path()))
     return [rule for rule, k in others if k not in known]
+
+
+def refuse_faulty(rules: Iterable[Rule]) -> None:
+    """Refuse rules with words that nobody knows, or with a wrong number of arguments: they would never match.
+
+    Raises:
+        RuleError: there is one; the message begins with its file and line.
+    """
+    shipped = {id(rule) for rule in RuleSet.shipped()}
+    for rule in rules:
+        for line, fault in engine_faults(rule) if id(rule) not in shipped else ():
+            raise RuleError(f"{rule.path}:{line or rule.line}: rule {rule.name!r}: {fault}")
 
 
 def refuse_unchecked(rules: Iterable[Rule]) -> None:

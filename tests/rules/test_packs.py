@@ -107,6 +107,33 @@ def test_a_broken_edit_keeps_the_rules_and_warns_once(tmp_path: Path, recwarn: p
     assert counts(optimized) == {"abs": 2, "sign": 1}
 
 
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ("(rewrite (Abz ?x) ?x", "no constructor 'Abz'"),
+        ("(rewrite (Abs ?x) (Sing ?x)", "did you mean Sin"),
+        ("(rewrite (Abs ?x ?y) ?x", "Abs takes 1 argument, got 2"),
+        ("(rewrite (Abs ?x) (Abs ?z)", "?z in the"),
+        ("(rewrite (Abs x) x", "'x' is no variable"),
+        ("(rewrite (Abs ?x) ?x :when ((shrunk ?x))", "shrunk"),
+        ("(rewrite (Abs ?x) ?x :when ((= ?s (shape ?x)) (shrinks ?s))", "shrinks takes 2 arguments, got 1"),
+    ],
+)
+def test_an_edit_that_could_never_match_keeps_the_rules(tmp_path: Path, rule: str, message: str) -> None:
+    """Also where rules need no check: otherwise the rule would be gone without a word."""
+    file = tmp_path / "a.egg"
+    file.write_text(pack("Abs"))
+    optimized = egraph_opt.optimize(twice, rules=file, **OPTIONS)
+    file.write_text(f';; a law\n;; numerics: exact\n{rule} :name "broken")\n')
+    with pytest.warns(UserWarning, match="the rules as they were before are kept") as caught:
+        assert counts(optimized) == {"abs": 1, "sign": 2}
+    assert f"{file}:3: rule 'broken': " in str(caught[0].message)
+    assert message in str(caught[0].message)
+    assert caught[0].filename == __file__
+    with pytest.raises(RuleError, match="rule 'broken': "):
+        egraph_opt.optimize(twice, rules=file, **OPTIONS)
+
+
 def test_an_unchecked_edit_waits_for_its_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     file = tmp_path / "a.egg"

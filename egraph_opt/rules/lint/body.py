@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from egraph_opt.engine.facts import IS
+from egraph_opt.engine.rule import Rule
 from egraph_opt.engine.sexpr import Expr, Form, variables
 from egraph_opt.ir.structure import NAMES
 from egraph_opt.rules.lint.signatures import (
@@ -25,6 +26,16 @@ from egraph_opt.rules.lint.signatures import (
 PLACEHOLDER = "Op"
 DELETING = ("normalize", "simplify")
 Problem = tuple[int, str]
+
+
+def engine_faults(rule: Rule) -> list[Problem]:
+    """Faults for which a rule that was read would never match, or the engine would refuse it."""
+    body = _Body(False)
+    body.conditions(Form(rule.facts))
+    for action in rule.actions:
+        if isinstance(action, Form):
+            body.action(action, DELETING[0])
+    return body.problems
 
 
 def body_faults(head: str, left: Expr, right: Expr, when: Form, ruleset: str, over: bool) -> list[Problem]:
