@@ -242,9 +242,8 @@ def _rules(form: Form, comment: list[str], path: str) -> list[Rule]:
     notes = {key: text.split(":", 1)[1].strip() for text in comment for key in _KEYS if text.startswith(f"{key}:")}
     law = next((text for text in comment if not text.startswith(tuple(f"{k}:" for k in _KEYS))), "")
     if "numerics" not in notes:
-        raise RuleError(
-            f"{where}: rule {name!r} states no class; write ';; numerics: exact' right above it, with no empty line between"
-        )
+        how = "write ';; numerics: exact' right above it, with no empty line between"
+        raise RuleError(f"{where}: rule {name!r} states no class; {how}")
     if notes["numerics"] not in ("exact", "reassociate", "finite"):
         raise RuleError(f"{where}: rule {name!r}: numerics {notes['numerics']!r}; want exact, reassociate or finite")
     if len(positional) != 2:

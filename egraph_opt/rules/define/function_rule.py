@@ -216,15 +216,16 @@ class _Definition:
         right = self._side(self._right, self._reads, shapes, sizes, dtype)
         self._check(left, right)
         self._polynomial = _is_polynomial(left.first) and _is_polynomial(right.first)
-        bind = self._when is not None or not (_is_free_of_rank(left) and _is_free_of_rank(right))
+        bind = self._when is not None or not (left.is_free_of_rank and right.is_free_of_rank)
         blocks = []
         found = patterns(left, bind, most)
         if right.first.nodes[right.root].op == "input" and any(p.turned_back for p in found):
             # A tensor found as it is needs no transpose: then the rule makes nothing new.
             found = [*patterns(left, bind, most, free=False), *found]
+        alike = () if bind or left.used == right.used else left.alike
         for pattern in found:
             made = write_right(right, pattern, dtype)
-            facts = [*self._dtype_facts(pattern, made.needs_dtype, held), *pattern.facts]
+            facts = [*self._dtype_facts(pattern, made.needs_dtype, held), *alike, *pattern.facts]
             if self._when is not None:
                 facts.append(condition_call(self._name, self._when, shapes, pattern.binding, self._fixed))
             if set(self._variables) <= set(self._fixed):  # constants alone have the main type
@@ -336,16 +337,6 @@ def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
         if p.kind not in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) or p.default is not p.empty:
             raise RuleError(f"parameter {str(p)!r}: want plain parameters, one for each variable")
     return tuple(p.name for p in found)
-
-
-def _is_free_of_rank(side: Side) -> bool:
-    """Whether the side is elementwise operations without attributes: then it is the same for every rank."""
-    return all(
-        node.op in ("input", "add")
-        or (node.op == "constant" and not side.number(n)[1])
-        or (Trait.ELEMENTWISE in get_op(node.op).traits and side.text(n)[1] is None)
-        for n, node in enumerate(side.first.nodes)
-    )
 
 
 def _plain(left: str, right: str, facts: Sequence[str]) -> list[str]:

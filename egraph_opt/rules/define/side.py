@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,30 @@ class Side:
     def root(self) -> int:
         """Number of the result."""
         return self.first.outputs[0]
+
+    @property
+    def is_free_of_rank(self) -> bool:
+        """Whether the side is elementwise operations without attributes: then it is the same for every rank."""
+        return all(
+            node.op in ("input", "add")
+            or (node.op == "constant" and not self.number(n)[1])
+            or (Trait.ELEMENTWISE in get_op(node.op).traits and self.text(n)[1] is None)
+            for n, node in enumerate(self.first.nodes)
+        )
+
+    @property
+    def used(self) -> set[str]:
+        """Names of the variables that are read."""
+        read = {self.root, *(q for node in self.first.nodes for q in node.operands)}
+        return {self.name(n) for n in self.first.inputs if n in read}
+
+    @property
+    def alike(self) -> Sequence[str]:
+        """Facts that hold all tensors to one shape: a result without some of them has the shape all the same."""
+        tensors = [self.name(n) for n in self.first.inputs if self.rank(n)]
+        scalars = [self.name(n) for n in self.first.inputs if not self.rank(n)]
+        facts = [f"(= ?shape (shape ?{name}))" for name in tensors] if len(tensors) > 1 else []
+        return [*facts, *(f'(= "scalar" (shape ?{name}))' for name in scalars if tensors)]
 
     def is_elementwise(self, n: int) -> bool:
         """Whether the node is an operation on each element alone."""
