@@ -7,6 +7,7 @@ The e-graph compares text, so a rule must spell it as the e-graph does; what can
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from egraph_opt.engine.sexpr import Expr, Form
 from egraph_opt.engine.words import ADD, CONSTANT, EINSUM, RESHAPE, attribute_text, constant_text, parse_constant, words
@@ -16,6 +17,7 @@ from egraph_opt.ir.reshapes import parse_shape, shape_text
 from egraph_opt.ir.spec import Spec, canonical
 from egraph_opt.ir.types import ELEMENT_TYPES, is_complex, is_floating
 from egraph_opt.ops import get_op
+from egraph_opt.ops.op import Op
 
 
 def literal_faults(expr: Expr) -> Iterator[tuple[int, str]]:
@@ -53,8 +55,11 @@ def _spelled(name: str, text: str) -> str:
             raise GraphError(f"{text!r} is no shape; want e.g. '4,5' or 'scalar'") from None
     if name == CONSTANT:
         return _constant(text)
-    attrs = parse_attrs(text)
     op = get_op(words()[name].op)
+    try:
+        attrs = parse_attrs(text)
+    except GraphError as error:
+        raise GraphError(f'{error}; as in "{attribute_text(op.examples[0].attrs)}"') from None
     given, wanted = [key for key, _ in attrs], [key for key, _ in op.examples[0].attrs]
     for key in given:
         if key not in op.attrs:
@@ -62,7 +67,27 @@ def _spelled(name: str, text: str) -> str:
     for key in wanted:
         if key not in given:
             raise GraphError(f"{text!r} lacks the attribute {key!r}; want {', '.join(wanted)}")
+    for key, value in attrs:
+        _check_kind(op, key, value)
     return attribute_text(tuple(sorted(attrs, key=lambda pair: op.attrs.index(pair[0]))))
+
+
+def _check_kind(op: Op, key: str, value: Any) -> None:
+    """Refuse a value of another kind than all examples of the operation have."""
+    known = [dict(example.attrs)[key] for example in op.examples]
+    kinds = {_kind(example) for example in known}
+    if value is None or len(kinds) > 1 or "" in kinds or _kind(value) in kinds:
+        return
+    if kinds == {"a number"} and _kind(value) == "a whole number":
+        return
+    example = attribute_text(((key, known[0]),))
+    raise GraphError(f"{key} is {_kind(value) or 'nothing'}; want {kinds.pop()}, as in {example}")
+
+
+def _kind(value: Any) -> str:
+    """What a value of an attribute is, in words; "" for None."""
+    kinds = {bool: "a truth value", int: "a whole number", float: "a number", tuple: "a tuple", str: "text"}
+    return "" if value is None else kinds.get(type(value), type(value).__name__)
 
 
 def _spec(name: str, text: str) -> str:

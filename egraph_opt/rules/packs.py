@@ -45,8 +45,12 @@ def load(path: str | Path) -> RuleSet:
         RuleError: it cannot be read, or holds no rules.
     """
     file = Path(path)
-    if not file.exists() and (pack := installed().get(str(path))):
-        return pack()
+    if not file.exists():
+        packs = installed()
+        if str(path) not in packs:
+            named = f" ({', '.join(sorted(packs))})" if packs else ""
+            raise RuleError(f"{path}: there is no such file or folder, and no installed pack{named} of this name")
+        return packs[str(path)]()
     if file.suffix != ".py":
         return _of_text(file)
     names = _names(file)
