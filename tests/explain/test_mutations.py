@@ -330,3 +330,25 @@ def test_terms_with_two_types_are_refused_in_words() -> None:
         except CertificateError:
             refused += 1
     assert refused
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        ["einsum", "ab,cb->ac;4,4,3", [0, 1], ["float32[4,3]"]],
+        ["einsum", "ab,bc->ac;4,5,3", [0, 1], ["float32[4,3]"]],
+        ["einsum", "ab,bc->ac;4,4,3", [1, 0], ["float32[4,3]"]],
+        ["einsum", "ab,bc->ca;4,4,3", [0, 1], ["float32[4,3]"]],
+        ["add", "", [0, 1], ["float32[4,4]"]],
+    ],
+)
+def test_terms_that_no_step_looks_into_are_well_typed(row: Any) -> None:
+    inputs = [["input", "index=0", [], ["float32[4,4]"]], ["input", "index=1", [], ["float32[4,3]"]]]
+    right = ["einsum", "ab,bc->ac;4,4,3", [0, 1], ["float32[4,3]"]]
+    told: Certificate = {"terms": [*inputs, right], "before": [2], "after": [2], "rules": {}, "steps": []}
+    sealed(told)
+    assert check(told) == 0
+    told["terms"] = [*inputs, row]
+    sealed(told)
+    with pytest.raises(CertificateError, match=r"^(term \d is of another type than read as|term 2 has another shape)"):
+        check(told)
