@@ -55,7 +55,11 @@ def _spelled(name: str, text: str) -> str:
             raise GraphError(f"{text!r} is no shape; want e.g. '4,5' or 'scalar'") from None
     if name == CONSTANT:
         return _constant(text)
-    op = get_op(words()[name].op)
+    return _attributes(get_op(words()[name].op), text)
+
+
+def _attributes(op: Op, text: str) -> str:
+    """The attributes of an operation as the e-graph spells them."""
     try:
         attrs = parse_attrs(text)
     except GraphError as error:
