@@ -58,6 +58,21 @@ def test_merged_sums() -> None:
     assert lines(graph, "add")
 
 
+def test_merged_sums_of_a_plan() -> None:
+    """The constants become one before the search."""
+
+    def program(x: Any) -> Any:
+        y = x + 1.0  # plus one
+        y = y + 2.0  # plus two
+        return jnp.tanh(y)  # read
+
+    result = egraph_opt.optimize(program, measure=False).plan(X)
+    both = {number("plus one"), number("plus two")}
+    assert lines(result.search.before, "add") == lines(result.after, "add") == [both]
+    (shown,) = (text for text in result.to_python().splitlines() if "x + 3.0" in text)
+    assert all(f"{Path(__file__).name}:{line}" in shown for line in both)
+
+
 def test_merged_factors() -> None:
     def program(x: Any) -> Any:
         y = 2.0 * x  # twice

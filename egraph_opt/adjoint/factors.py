@@ -15,6 +15,7 @@ from typing import NamedTuple
 from egraph_opt.ir import Graph, Node
 from egraph_opt.ir.emit import Emitter
 from egraph_opt.ir.numerics import Numerics
+from egraph_opt.ir.sources import merge_sources
 from egraph_opt.ir.spec import LETTERS, Scale, Spec, canonical
 from egraph_opt.ir.spec_algebra import is_factor
 from egraph_opt.ir.types import TensorType, is_floating
@@ -104,7 +105,18 @@ class _Factoring:
             other = self._sum(terms, made)
             if other != made and (cost := self._cost(other, kept)) < best:
                 best, found = cost, other
+        if found is not None:
+            self._hand_on_lines(made, found)
         return found
+
+    def _hand_on_lines(self, old: int, new: int) -> None:
+        """User lines of what a sum was made of go to the nodes that stand for it now and have none."""
+        made = self._ancestors({new}, set())
+        lines = merge_sources(*map(self._emitter.sources, sorted(self._ancestors({old}, made), reverse=True)))
+        for n in made:
+            node = self._emitter.nodes[n]
+            if n == new or (node.operands and not self._emitter.sources(n)):
+                self._emitter.note(n, lines)
 
     # What sums are made of.
 

@@ -16,7 +16,7 @@ from egraph_opt.explain.follow import Effort
 from egraph_opt.explain.prove import Proof, prove
 from egraph_opt.explain.summary import rules_of, summary
 from egraph_opt.explain.terms import program_names
-from egraph_opt.report import quantity
+from egraph_opt.report import duration, quantity
 from egraph_opt.result import Result
 
 REPORT_SECONDS = 30.0
@@ -81,7 +81,8 @@ class Explanation:
         lines = [summary(self.result)]
         if report.improved:
             traffic = f"{quantity(report.bytes_before, 'B')} -> {quantity(report.bytes_after, 'B')} of memory traffic"
-            predicted = f"predicted cost {report.predicted_before:.3g} -> {report.predicted_after:.3g}"
+            unit = (lambda v: quantity(v, "flop")) if report.cost_model == "flops" else duration
+            predicted = f"predicted cost {unit(report.predicted_before)} -> {unit(report.predicted_after)}"
             lines.append(f"the whole program: {traffic}, {predicted} by {report.cost_model}")
         if self.certificate is None:
             lines.append(f"without a certificate: {self.proof.reason}")
