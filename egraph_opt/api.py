@@ -188,7 +188,7 @@ def rule(
     shapes: Any = None,
     when: Callable[..., Any] | None = None,
     where: Mapping[str, Callable[..., Any]] | None = None,
-    dtypes: Sequence[str] | Mapping[str, str] | None = None,
+    dtypes: str | Sequence[str] | Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Any], Callable[..., Any]], FunctionRule]:
     """Define a rule by two JAX functions of the same variables, as in ``rule(name=..., numerics=...)(left, right)``.
 
@@ -205,9 +205,9 @@ def rule(
         when: a condition on the operands' types: ``lambda a, b: a.shape[0] < b.shape[0]``.
         where: further parameters of the right side, computed of the operands' types:
             ``{"n": lambda a: a.shape[0]}``.
-        dtypes: element types for which the rule may hold, or those of single variables, as ``{"c": "bool"}``; without
-            it all that give the same text, but those of one kind (floating for most) where the rule does more than add,
-            multiply and move elements.
+        dtypes: element type or types for which the rule may hold, or those of single variables, as ``{"c": "bool"}``;
+            without it all that give the same text, but those of one kind (floating for most) where the rule does more
+            than add, multiply and move elements.
 
     Returns:
         A function of the left and the right side that gives the rule.

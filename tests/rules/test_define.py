@@ -229,6 +229,26 @@ closed = jnp.ones((3, 3))
         (lambda a: jnp.exp(a), lambda a: -a, {"dtypes": {"b": "bool"}}, "dtypes: there is no variable 'b'"),
         (lambda a: jnp.exp(a), lambda a: -a, {"dtypes": {"a": "real"}}, "dtypes: 'real' is no element type"),
         (lambda a: jnp.exp(a), lambda a: -a, {"dtypes": ["real"]}, "dtypes: 'real' is no element type"),
+        (
+            lambda a: jnp.exp(a),
+            lambda a: -a,
+            {"dtypes": "float23"},
+            "'float23' is no element type; did you mean float32",
+        ),
+        (lambda a: jnp.exp(a) + nowhere, lambda a: a, {}, "the left side fails: name 'nowhere' is not defined"),  # type: ignore[name-defined]  # noqa: F821
+        (lambda a: jnp.exp(a), lambda a: -a, {"when": lambda a, b: True}, "when= takes a, b; want a, as the left side"),
+        (
+            lambda a: jnp.exp(a),
+            lambda a: -a,
+            {"when": lambda a: 1 / 0},
+            "when= of 'under-test' fails: ZeroDivisionError",
+        ),
+        (
+            lambda a: jnp.exp(a),
+            lambda a, n: jnp.exp(a) * n,
+            {"shapes": "n", "where": {"n": lambda a: a.size**2 + 1}},
+            "a factor of 122 where n=11 is no simple expression; want a number times or over sizes, as in 1/n",
+        ),
         (lambda a: jnp.linalg.eigh(a)[1], lambda a: -a, {}, "'eigh', an operation with several results, cannot stand"),
         (lambda a: jnp.linalg.qr(a)[0], lambda a: -a, {}, "'qr', an operation with several results, cannot stand"),
         (lambda a: jnp.exp(a), lambda a: lax.top_k(a, 1)[0] * a, {}, "'top_k', an operation with several results,"),

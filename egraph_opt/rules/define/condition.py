@@ -12,6 +12,7 @@ from egraph_opt.engine.attributes import AttributeFunction, register
 from egraph_opt.errors import RuleError
 from egraph_opt.ir.bindings import Binding
 from egraph_opt.rules.define.shapes import Shapes
+from egraph_opt.rules.define.sizes import Sizes
 
 
 def condition_call(name: str, when: Callable[..., Any], shapes: Shapes, binding: str, dtypes: Mapping[str, str]) -> str:
@@ -23,6 +24,9 @@ def condition_call(name: str, when: Callable[..., Any], shapes: Shapes, binding:
         shapes: sizes of the variables by name.
         binding: variable that holds the sizes.
         dtypes: element types that are fixed, by variable; the others are ``?dtype``.
+
+    Raises:
+        RuleError: the condition fails on types like those it will be asked about.
     """
 
     def call(sizes: str, dims: str, dtype: str) -> bool:
@@ -36,6 +40,7 @@ def condition_call(name: str, when: Callable[..., Any], shapes: Shapes, binding:
 
     register(AttributeFunction(f"when-{name}", ("String",) * 3, (), call, f"condition of {name}"))
     dims = ";".join(f"{n}={','.join(shapes[n])}" for n in shapes)
+    call(str(Binding(Sizes(tuple({d: None for held in shapes.values() for d in held})).at())), dims, "float32")
     free = [n for n in shapes if n not in dtypes]
     dtype = "?dtype" if free else '""'
     return f'(when-{name} {binding} "{dims}" {dtype})'

@@ -8,6 +8,7 @@ Only a condition or a number that the author gave as a Python function stays beh
 from __future__ import annotations
 
 import contextlib
+import difflib
 import inspect
 import re
 import warnings
@@ -94,7 +95,7 @@ def define(
     shapes: Any = None,
     when: Callable[..., Any] | None = None,
     where: Mapping[str, Callable[..., Any]] | None = None,
-    dtypes: Sequence[str] | Mapping[str, str] | None = None,
+    dtypes: str | Sequence[str] | Mapping[str, str] | None = None,
 ) -> FunctionRule:
     """Make a rule of two functions; see ``egraph_opt.rule``.
 
@@ -133,8 +134,10 @@ class _Definition:
         for free in (n for n in self._reads if n not in (*self._variables, *where)):
             raise RuleError(f"{free!r} is free on the right: the left side is over {', '.join(self._variables)}")
         self._fixed: dict[str, str] = {}
+        if when is not None and (names := _parameters(when)) and len(names) != len(self._variables):
+            raise RuleError(f"when= takes {', '.join(names)}; want {', '.join(self._variables)}, as the left side")
 
-    def make(self, shapes: Any, given: Sequence[str] | Mapping[str, str] | None) -> FunctionRule:
+    def make(self, shapes: Any, given: str | Sequence[str] | Mapping[str, str] | None) -> FunctionRule:
         """The rule for declared or for general shapes, and for the given element types at most."""
         wanted = self._declared(given)
         first = wanted or DTYPES[:4]
@@ -164,13 +167,16 @@ class _Definition:
         parsed = [replace(r, path=self._path, line=self._line) for r in parse_rules(text, f"{RULESET}.egg")]
         return FunctionRule(self._name, text, tuple(parsed), self._left, self._right, tuple(sets), dtypes_held)
 
-    def _declared(self, given: Sequence[str] | Mapping[str, str] | None) -> Sequence[str] | None:
+    def _declared(self, given: str | Sequence[str] | Mapping[str, str] | None) -> Sequence[str] | None:
         """Element types for all variables; those of single ones are noted."""
-        wanted = None if isinstance(given, Mapping) else given
+        wanted = [given] if isinstance(given, str) else None if isinstance(given, Mapping) else given
         self._fixed = dict(given) if isinstance(given, Mapping) else {}
+        every = (*DTYPES, *WIDE_DTYPES)
         for dtype in (*(wanted or ()), *self._fixed.values()):
-            if dtype not in (*DTYPES, *WIDE_DTYPES):
-                raise RuleError(f"dtypes: {dtype!r} is no element type; there are {', '.join((*DTYPES, *WIDE_DTYPES))}")
+            if dtype not in every:
+                near = difflib.get_close_matches(str(dtype), every, 2)
+                hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(every)}"
+                raise RuleError(f"dtypes: {dtype!r} is no element type; {hint}")
         for name in self._fixed:
             if name not in self._variables:
                 raise RuleError(f"dtypes: there is no variable {name!r}; there are {', '.join(self._variables)}")
@@ -301,12 +307,12 @@ class _Definition:
                 args = self._arguments(names, shapes, sizes.at(), dtype)
                 with _settings(dtype):
                     result = _result_type(function, names, args, self._variables)
-            except RuleError:
-                raise
+            except (RuleError, NameError) as error:  # no shape would mend it
+                raise error if isinstance(error, RuleError) else RuleError(f"the {side} side fails: {error}") from None
             except Exception as error:  # whatever the user's function raises is what the message says
                 return f"the {side} side fails on {_described(shapes, dtype)}: {_first_line(error)}"
             if not hasattr(result, "shape"):
-                return f"the {side} side returns {type(result).__name__}; want one array"
+                raise RuleError(f"the {side} side returns {type(result).__name__}; want one array")
             results.append(f"{result.dtype}{list(result.shape)}")
         if results[0] != results[1]:
             return f"the sides have different types on {_described(shapes, dtype)}: {results[0]} and {results[1]}"
