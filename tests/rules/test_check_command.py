@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from egraph_opt import cli
+from egraph_opt.engine.rule import parse_rules
 from egraph_opt.rules.check import command
+from egraph_opt.rules.check.run import check_rule
 
 RULES = {
     "mine.egg": ';; right\n;; numerics: exact\n(rewrite (Max ?x ?x) ?x :name "right")\n'
@@ -69,3 +71,22 @@ def test_an_interrupt_tells_what_was_found(folder: Path) -> None:
         command.run(options, [folder], said.append, progress)
     assert stages[0] == "checking right (1 of 3)"
     assert said[-1] == "1 of 3 rules, 0 refused; 5 trials each, seed 0"
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    rules = tmp_path / "mine.egg"
+    rules.write_text(';; |-x| = x\n;; numerics: exact\n(rewrite (Abs ?x) ?x :name "abs-dropped")\n')
+    assert cli.main(["rules", "check", str(rules), "--out", str(tmp_path / "file" / "inner")]) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err.startswith(f"egraph-opt: --out {tmp_path}/file/inner: cannot be written (")
+
+
+def test_inputs_of_two_instances_have_two_names() -> None:
+    """A rule that says that all instances are one constant: two of them show that they are not."""
+    text = ';; a\n;; numerics: reassociate\n(rewrite (Exp ?x) (Constant "float32 1.0") :when ((= "scalar" (shape ?x))'
+    (rule,) = parse_rules(f'{text} (= "float32" (dtype ?x))) :name "all-one")', "theme.egg")
+    found = check_rule(rule).counterexample
+    assert found is not None
+    assert len(set(found.before.names)) == len(found.before.names)

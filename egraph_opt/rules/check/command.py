@@ -7,6 +7,7 @@ import argparse
 import difflib
 import multiprocessing
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from egraph_opt.engine import RuleSet
 from egraph_opt.engine.rule import Rule, base_name
-from egraph_opt.errors import ArgumentError
+from egraph_opt.errors import ArgumentError, OutputError
 from egraph_opt.rules.admission import remember
 from egraph_opt.rules.check.run import QUICK_TRIALS, check_rule
 from egraph_opt.rules.packs import load
@@ -89,6 +90,8 @@ def run(
     if options.out is not None and options.out.exists() and not options.out.is_dir():
         raise ArgumentError(f"--out {options.out}: want a folder, this is a file")
     rules = chosen(paths, options.rule)
+    if options.out is not None:
+        _make_folder(options.out)
     totals: dict[str, _Total] = {}
     found: list[Report] = []
     try:
@@ -143,6 +146,19 @@ def _reports(
         for number, report in enumerate(pool.imap(_nth, range(len(rules)))):
             progress(f"checked {number + 1} of {len(rules)} rules")
             yield report
+
+
+def _make_folder(path: Path) -> None:
+    """Make the folder of the counterexamples before the work.
+
+    Raises:
+        OutputError: it cannot be made or written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path).close()
+    except OSError as error:
+        raise OutputError(f"--out {path}: cannot be written ({error.strerror}); give another folder") from error
 
 
 def _report(rule: Rule, trials: int, seed: int, out: Path | None) -> Report:

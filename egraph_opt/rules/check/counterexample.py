@@ -209,10 +209,15 @@ class _Writer:
     def __init__(self, valuation: Valuation, inputs: Sequence[tuple[int, int]]) -> None:
         self._valuation, self._builder = valuation, Builder()
         self._place: dict[tuple[int, int], int] = {}
+        names: set[str] = set()
         for k, n in inputs:
             instance = valuation.cases[k].instance
             name = next((v[1:] for v, place in instance.tensors.items() if place == n and v[1:].isidentifier()), "")
-            self._place[k, n] = self._builder.input(instance.nodes[n].type, name or f"in{len(self._place)}")
+            name = name or f"in{len(self._place)}"
+            while name in names:  # of two instances that became one
+                name += "_"
+            names.add(name)
+            self._place[k, n] = self._builder.input(instance.nodes[n].type, name)
 
     def graph(self, root: ENode | tuple[int, int], fallback: TensorType | None = None) -> Graph:
         """Graph of an original node ``(case, position)`` or of an e-node."""
