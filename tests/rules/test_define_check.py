@@ -15,6 +15,11 @@ import egraph_opt
 from egraph_opt.cli import main
 from egraph_opt.rules.check.run import check_rule
 
+
+def convolved(x: Any, w: Any) -> Any:
+    return jax.lax.conv_general_dilated(x, w, (1,), [(1, 1)], dimension_numbers=("NCH", "OIH", "NCH"))
+
+
 TRUE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] = {
     "associative": (lambda a, b, c: (a @ b) @ c, lambda a, b, c: a @ (b @ c), {}),
     "trace": (lambda a, b: jnp.trace(a @ b), lambda a, b: jnp.sum(a * b.T), {}),
@@ -59,6 +64,11 @@ TRUE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] =
         lambda a, b: jnp.linalg.solve(a, b),
         {"shapes": ["n n", "n k"], "numerics": "finite"},
     ),
+    "negative signal": (
+        lambda x, w: convolved(-x, w),
+        lambda x, w: -convolved(x, w),
+        {"shapes": {"x": "b c n", "w": "o c k"}},
+    ),
     "a variable drops out": (lambda x, y: (x ^ y) ^ y, lambda x, y: x, {"numerics": "exact", "dtypes": ["uint8"]}),
     "sum of squares over n - 1": (
         lambda x: jnp.sum(x * x) / (x.shape[0] - 1),
@@ -99,6 +109,11 @@ FALSE: dict[str, tuple[Callable[..., Any], Callable[..., Any], dict[str, Any]]] 
         {"shapes": "n", "dtypes": {"i": "int32"}},
     ),
     "scaled sum": (lambda x: jnp.sum(x * 2.5), lambda x: 2.5 * jnp.sum(x), {"shapes": "n", "numerics": "exact"}),
+    "turned kernel": (
+        lambda x, w: convolved(x, w),
+        lambda x, w: convolved(x, jnp.flip(w, 2)),
+        {"shapes": {"x": "b c n", "w": "o c k"}},
+    ),
     "not exact": (lambda a, b, c: (a + b) + c, lambda a, b, c: a + (b + c), {"numerics": "exact"}),
 }
 

@@ -95,7 +95,7 @@ class Side:
         found = self.sizes.expression(a, b)
         if found is None:
             sizes = ", ".join(f"{n}={size}" for n, size in self.sizes.at().items())
-            allowed = f"a product, a sum or a difference of sizes, or one with 1 to {SMALL}, as in n*k, n+1, 2*n"
+            allowed = f"a product, a sum or a difference of sizes, or one with 1 to {SMALL}, as in n*k, n-k+1, 2*n"
             raise RuleError(f"a size of {a} where {sizes} is no simple expression; want {allowed}")
         return found
 

@@ -18,8 +18,8 @@ from egraph_opt.ir.bindings import Binding
 from egraph_opt.ir.nests import TOLERANCE
 
 FIRST = (11, 17, 23, 31, 13, 41, 29, 19, 43, 37)
-SECOND = (67, 43, 59, 47, 89, 53, 71, 83, 61, 79)
-"""Sizes of the names, in order, at the two captures."""
+SECOND = (47, 67, 107, 157, 59, 193, 109, 89, 211, 163)
+"""Sizes of the names, in order, at the two captures: what is smaller than another is so at both, as a window may be."""
 
 SMALL = 4
 """Largest number that is added to a size or multiplied with it in an expression."""
@@ -87,8 +87,11 @@ class Sizes:
             yield f"{name}+{number}"
             yield f"{name}-{number}"
             yield f"{number}*{name}"
-        for names in itertools.permutations(self.names, 2):
-            yield "-".join(names)
+        pairs = list(itertools.permutations(self.names, 2))
+        yield from ("-".join(names) for names in pairs)
+        for names, number in itertools.product(pairs, range(1, SMALL + 1)):
+            yield f"{'-'.join(names)}+{number}"
+            yield f"{'-'.join(names)}-{number}"
 
 
 def _plain(number: float) -> float:
