@@ -62,6 +62,19 @@ def test_bands(function: Callable[..., Any], args: tuple[Any, ...], most: float)
     assert share(function, *args) <= most
 
 
+Q40, D40, X40 = jnp.linalg.qr(drawn(0, 40, 40))[0], 1.0 + jnp.abs(drawn(1, 40)), drawn(2, 40)
+SCALED = [
+    (lambda Q, d, x: solve(assume(Q, "orthogonal") * d, x), 0.2),
+    (lambda Q, d, x: solve((d[:, None] * assume(Q, "orthogonal")).T, x), 0.2),
+    (lambda Q, d, x: inv((assume(Q, "orthogonal") * d) @ Q.T) @ x, 0.05),
+]
+
+
+@pytest.mark.parametrize(("function", "most"), SCALED)
+def test_scaled_rows_and_columns(function: Callable[..., Any], most: float) -> None:
+    assert share(function, Q40, D40, X40) <= most
+
+
 A, B, C, B3 = drawn(0, 4, 4), drawn(1, 5, 5), drawn(2, 3, 3), drawn(3, 20, 3)
 KRON = [
     (lambda A, B, b: solve(kron(A, B), b), (A, B, B3), 0.15),

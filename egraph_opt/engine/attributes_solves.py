@@ -70,6 +70,16 @@ def _factors(spec: str, attrs: str) -> Result:
     return {"x-first": x, "then-y": y} if left != transposed else {"y-first": y, "then-x": x}
 
 
+def _scaled(spec: str, position: int, attrs: str, right: str) -> Result:
+    """How a matrix is freed of factors of its rows or columns; those of rows divide first, without a transpose."""
+    kind, transposed = kind_of(attrs)
+    found = solves.scaled_matrix(spec, position, parse_shape(right)) if kind == GENERAL else None
+    if found is None:
+        return None
+    rows, matrix, spread = found
+    return {"matrix": matrix, "first": spread} if rows != transposed else {"matrix": matrix, "last": spread}
+
+
 def _cancels(spec: str, position: int, attrs: str, matrix: str) -> Result:
     kind, transposed = kind_of(attrs)
     return solves.cancels(spec, position, _lead(matrix), transposed) if kind == GENERAL else None
@@ -208,6 +218,13 @@ ship(
         ("x-first", "then-y", "y-first", "then-x"),
         _factors,
         "both operands of a product of square matrices, and which of them is solved with first",
+    ),
+    AttributeFunction(
+        "scaled-system",
+        (_S, _I, _S, _S),
+        ("matrix", "first", "last"),
+        _scaled,
+        "matrix without the factors of its rows or columns, which divide the right-hand side or the solution",
     ),
     AttributeFunction("cancels", (_S, _I, _S, _S), ("",), _cancels, "spec over b of A (A^-1 b); A stands at a place"),
     AttributeFunction("own-product", (_S, _I, _S, _S), ("",), _own, "spec over b of A^-1 (A b); A stands at a place"),

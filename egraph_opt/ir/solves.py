@@ -249,6 +249,36 @@ def matrix_factors(text: str, lead: int) -> tuple[bool, str, str] | None:
 
 
 @_cache
+def scaled_matrix(text: str, position: int, right: tuple[int, ...]) -> tuple[bool, str, str] | None:
+    """A matrix whose rows or columns are scaled.
+
+    Args:
+        text: product of the matrix and the factors.
+        position: of the factors.
+        right: shape of the right-hand side.
+
+    Returns:
+        Whether rows are scaled; what makes the other operand a matrix ``[batch, row, column]``; the factors over a
+        right-hand side.
+    """
+    spec = Spec.parse(text)
+    factors, matrix, word = spec.inputs[position], spec.inputs[1 - position], spec.output
+    lead = len(word) - 2
+    if lead < 0 or len(right) <= lead or len(set(word)) < len(word) or spec.scale != 1:
+        return None
+    if sorted(matrix) != sorted(word) or len(set(factors)) < len(factors):
+        return None
+    scaled = set(factors) - set(word[:lead])
+    if len(scaled) != 1 or spec.sizes[word[lead]] != spec.sizes[word[lead + 1]]:
+        return None
+    (letter,) = scaled
+    names = "".join(c for c in LETTERS if c not in word)[: len(right) - lead - 1]
+    sizes = {**spec.sizes, **dict(zip(names, right[lead + 1 :], strict=True))}
+    spread = canonical([factors], word[:lead] + letter + names, sizes)
+    return letter == word[lead], canonical([matrix], word, spec.sizes), spread
+
+
+@_cache
 def cancels(text: str, position: int, lead: int, transposed: bool) -> str | None:
     """``A (A^-1 B) = B``: spec that makes the result of ``B``.
 
