@@ -174,6 +174,13 @@ def test_products_use_structure(function, flops):
     assert after(function) <= flops
 
 
+@pytest.mark.parametrize(("size", "columns", "cumulated"), [(64, (100,), False), (2048, (), True)])
+def test_triangles_of_ones_are_cumulative_sums_where_these_are_cheaper(size, columns, cumulated):
+    types = [jax.ShapeDtypeStruct((size, *columns), "float32")]
+    result = egraph_opt.optimize(lambda x: jnp.tril(jnp.ones((size, size))) @ x, measure=False).plan(*types)
+    assert ("cumsum" in {node.op for node in result.after.nodes}) == cumulated
+
+
 def test_false_rules_about_structure_are_refused():
     text = """;;; false.egg
 ;; x' = x

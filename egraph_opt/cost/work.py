@@ -40,8 +40,8 @@ CUMULATIVE = frozenset({"cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"}
 """Ops that XLA runs on CPUs by halves: as many passes as the length of the axis has binary digits."""
 
 
-PASS = (14.0, 1.5e5)
-"""Arithmetic in whose time such a pass does one element, and in which it starts [flop]."""
+PASS = (10.0, 4e4)
+"""Arithmetic in whose time such a pass does one element, and in which it starts [flop] (docs/decisions/cost.md)."""
 
 
 class Kind(enum.Enum):
