@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Selections by a mask that is known: where zero is selected away from some diagonals, rules know of these zeros.
+"""Masks that are known: where zero stands away from some diagonals, rules know of these zeros.
 
-The masks of ``tril``, ``triu`` and bands depend on no input: what they select is a band of the matrix. Where more is
-selected away than a band leaves, the bandwidths are stated of the result.
+The masks of ``tril``, ``triu`` and bands depend on no input: what they select is a band of the matrix, and a triangle
+converted to numbers is that of a matrix of ones. Where more is selected away than a band leaves, the bandwidths are
+stated of the result.
 """
 
 from __future__ import annotations
@@ -40,7 +41,9 @@ def with_band(scope: Scope, selected: int, operands: Sequence[int]) -> int:
         return selected
     node = scope.emitter.nodes[selected]
     if node.op == "select_n" and bool((kept == _band(mask.shape, low, high)).all()):
-        taken = _whole(scope, node.operands[2 if zero[0] else 1], type_.shape)
+        taken = node.operands[2 if zero[0] else 1]
+        if type_.rank == 2 and not scope.type(taken).shape and scope.emitter.scalar_value(taken) == 1:
+            taken = scope.emitter.broadcast(taken, "", type_.shape, scope.sources)  # rules know triangles of ones
         if scope.type(taken) == type_:
             return scope.add("band_part", [taken], [("lower", low), ("upper", high)], type_)
     return scope.add(ASSUME, [selected], [("facts", (f"banded:{low},{high}",))], type_)
@@ -58,15 +61,8 @@ def written_triangle(scope: Scope, x: int, dtype: str) -> int | None:
     triangle = (low >= type_.shape[0] - 1) != (high >= type_.shape[1] - 1)
     if not triangle or not bool((mask == _band(mask.shape, low, high)).all()):
         return None
-    ones = _whole(scope, scope.emitter.constant(1, dtype), type_.shape)
+    ones = scope.emitter.broadcast(scope.emitter.constant(1, dtype), "", type_.shape, scope.sources)
     return scope.add("band_part", [ones], [("lower", low), ("upper", high)], scope.type(ones))
-
-
-def _whole(scope: Scope, x: int, shape: tuple[int, ...]) -> int:
-    """One is written out as a matrix of ones; other values as they are."""
-    if scope.type(x).shape or len(shape) != 2 or scope.emitter.scalar_value(x) != 1:
-        return x
-    return scope.emitter.broadcast(x, "", shape, scope.sources)
 
 
 def _band(shape: Sequence[int], low: int, high: int) -> Value:

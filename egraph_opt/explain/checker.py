@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 ROUNDING = {"bfloat16": 2**-7, "float16": 2**-10, "float32": 2**-22}  # where constants were folded
-MOST, FACTS, RANDOM = 20_000, {"is", "band"}, np.random.default_rng()  # products, elements; conditions on values
+MOST, FACTS, RANDOM = 20_000, {"is", "band"}, np.random.default_rng()  # elements; conditions on values; draws
 
 
 class CertificateError(Exception):

@@ -19,10 +19,11 @@ from egraph_opt.extract.tree import Tree
 
 ROUNDS = 8
 WORTHWHILE = 0.9  # a round that leaves more than this share of the table was the last
+NO_MASK = 0  # until classes are renumbered next
 
 
 class Alternative(NamedTuple):
-    """One way to build a class: its price, the classes it reads (also as a bit mask), the nodes it stands for."""
+    """One way to build a class: its price, the classes it reads, these as a mask (made by ``compact``), its nodes."""
 
     cost: float
     kids: tuple[int, ...]
@@ -79,13 +80,13 @@ class _Reduction:
                     kids = tuple([number[kid] for kid in table.kids[node]])
                 except KeyError:  # it reads a class that has no derivation
                     continue
-                rows.append(Alternative(table.cost[node], kids, 0, (node,)))
+                rows.append(Alternative(table.cost[node], kids, NO_MASK, (node,)))
             if dead:
                 rows = [a for a in rows if a.origin[0] not in dead]
             self.alternatives.append(rows)
         self._drop_readers({c for c, alts in enumerate(self.alternatives) if not alts})
         self._inline()  # what this removes, the first round need not look at
-        self.compact()  # this makes the masks
+        self.compact()
 
     def size(self) -> int:
         """Number of alternatives and of children."""
@@ -100,7 +101,7 @@ class _Reduction:
         rows = self.alternatives
         sets = mandatory_sets([[a.kids for a in alts] for alts in rows])
         for c, mandatory in enumerate(sets):
-            if mandatory < 0:  # derivations go in circles only, also those of its readers
+            if mandatory < 0:  # derivations go in circles only; the filter drops whoever reads it
                 rows[c] = []
         for c in bits(self.forced):
             self.forced |= max(0, sets[c])
@@ -245,7 +246,7 @@ def _count_reads(reads: list[dict[int, int]], reader: int, alts: list[Alternativ
 def _product(a: Alternative, q: int, b: Alternative) -> Alternative:
     """An alternative that reads class ``q``, with one of that class in its place."""
     kids = tuple(sorted({*a.kids, *b.kids} - {q}))
-    return Alternative(a.cost + b.cost, kids, (a.mask & ~(1 << q)) | b.mask, a.origin + b.origin)
+    return Alternative(a.cost + b.cost, kids, NO_MASK, a.origin + b.origin)
 
 
 def _mask(kids: Sequence[int]) -> int:

@@ -74,7 +74,7 @@ def windows(node: Node, types: Types, region: Region) -> Plan | None:
     plain, attrs = ranges(region), node.kwargs
     if plain is None or any(d != 1 for d in attrs.get("base_dilation", ())):
         return None
-    cuts = []
+    cuts: list[Cut] = []
     for part, size, taps, stride, dilation, (low, _) in zip(
         plain,
         types[0].shape,
@@ -84,12 +84,12 @@ def windows(node: Node, types: Types, region: Region) -> Plan | None:
         attrs["padding"],
         strict=True,
     ):
-        cuts.append(cut(Window(taps, stride, dilation, low), part, size))
-    found = [one for one in cuts if one is not None]
-    if len(found) != len(cuts):
-        return None
-    changed = {"padding": tuple(c.padding for c in found), "window_strides": tuple(c.stride for c in found)}
-    return Plan(region, (tuple(c.places for c in found),), _changed(node, region, changed))
+        found = cut(Window(taps, stride, dilation, low), part, size)
+        if found is None:
+            return None
+        cuts.append(found)
+    changed = {"padding": tuple(c.padding for c in cuts), "window_strides": tuple(c.stride for c in cuts)}
+    return Plan(region, (tuple(c.places for c in cuts),), _changed(node, region, changed))
 
 
 def _convolved(node: Node, types: Types, region: Region, layout: Layout) -> Plan | None:
@@ -101,8 +101,8 @@ def _convolved(node: Node, types: Types, region: Region, layout: Layout) -> Plan
     left, right = [Range(0, n) for n in image], [Range(0, n) for n in kernel]
     batch, channels = layout.result[0], layout.result[1]
     computed[batch] = left[layout.image[0]] = dense(plain[batch], node.type.shape[batch])
-    groups, first, count = _groups(plain[channels], node.type.shape[channels], attrs["feature_group_count"])
-    computed[channels] = right[layout.kernel[0]] = groups
+    made, first, count = _groups(plain[channels], node.type.shape[channels], attrs["feature_group_count"])
+    computed[channels] = right[layout.kernel[0]] = made
     each = image[layout.image[1]] // attrs["feature_group_count"]
     left[layout.image[1]] = Range(first * each, (first + count) * each)
     padding, strides = [], []
